@@ -1,0 +1,57 @@
+//! What an operator asks to be played.
+
+use serde::{Deserialize, Serialize};
+
+/// A stream's programme as it stands in `stream_config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Programme {
+    /// What plays, in the order written when `order` is [`Order::Listed`].
+    #[serde(default = "whole_bucket")]
+    pub items: Vec<ItemSpec>,
+    /// How the resolved objects are ordered.
+    #[serde(default)]
+    pub order: Order,
+    /// Start again after the last item; otherwise the slate stays on air after it.
+    #[serde(default = "yes", rename = "loop")]
+    pub repeat: bool,
+}
+
+/// One line of a programme.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemSpec {
+    /// Every playable object whose key starts with this, in key order; `""` is the whole bucket.
+    Prefix(String),
+    /// One object, by its key below `STORAGE_PREFIX`.
+    Key(String),
+}
+
+/// The order in which the objects of a programme air.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As listed; objects of one prefix in key order.
+    #[default]
+    Listed,
+    /// A new permutation each round, reproducible from the stored seed.
+    Shuffle,
+}
+
+impl Default for Programme {
+    fn default() -> Self {
+        Self {
+            items: whole_bucket(),
+            order: Order::Listed,
+            repeat: true,
+        }
+    }
+}
+
+fn whole_bucket() -> Vec<ItemSpec> {
+    vec![ItemSpec::Prefix(String::new())]
+}
+
+fn yes() -> bool {
+    true
+}

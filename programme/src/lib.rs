@@ -1,0 +1,19 @@
+//! What plays when, and in which shape.
+//!
+//! Pure: no I/O and no clock; `now` and every listing are arguments. The worker plays by it, the
+//! controller shows and rehearses by it, and `storage`'s documents are written in its types.
+//!
+//! - [`item`]: what an operator asks for ([`Programme`]: items, order, loop).
+//! - [`format`]: the one shape a stream has on air ([`StreamFormat`]), and `"auto"`.
+//! - [`fit`]: what a file is ([`MediaInfo`]) and whether it can be spliced as it is ([`Fit`]).
+//! - [`playlist`]: a programme resolved against a listing, and what comes next.
+
+pub mod fit;
+pub mod format;
+pub mod item;
+pub mod playlist;
+
+pub use fit::{AudioInfo, Fit, MediaInfo, TranscodeReason, VideoInfo};
+pub use format::{FormatChoice, StreamFormat};
+pub use item::{ItemSpec, Order, Programme};
+pub use playlist::{ListedObject, Playlist, Position, UpNext};

@@ -1,0 +1,10 @@
+//! Every byte that outlives or leaves a process flows through this crate.
+//!
+//! - **Documents**: [`atomic`] (the only rename in the workspace), [`document`] (absent, loaded or
+//!   corrupt; generation; last good copy), [`lock`], [`layout`], and the [`model`] they hold.
+//! - **Media**: [`media`] (list, stat, sign, upload, delete over S3/R2 or a local folder).
+//!
+//! It never spawns a process.
+
+pub mod model;
+pub mod secret;

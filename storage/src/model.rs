@@ -1,0 +1,25 @@
+//! The documents controller, worker and operator meet in.
+//!
+//! | module | document | written by |
+//! | --- | --- | --- |
+//! | [`config`] | `STATE_DIR/stream_config.json` | operator, controller (REST) |
+//! | [`state`] | `STATE_DIR/stream_state.json` | controller |
+//! | [`job`] | `RUNTIME_DIR/<id>.job.json`, and the secrets handed over on standard input | controller |
+//! | [`report`] | answers of the worker's control socket; `RUNTIME_DIR/<id>.exit.json` | worker |
+//! | [`position`] | `STATE_DIR/streams/<id>/position.json` | worker |
+
+pub mod config;
+pub mod id;
+pub mod job;
+pub mod position;
+pub mod report;
+pub mod state;
+
+pub use config::{
+    DestinationConfig, LiveInputConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile,
+};
+pub use id::StreamId;
+pub use job::{Job, JobSecrets, StorageSettings};
+pub use position::PositionFile;
+pub use report::{DestinationReport, ErrorReport, OnAir, WorkerExit, WorkerReport};
+pub use state::{DesiredState, ObservedState, StreamRecord, StreamStateFile};

@@ -1,0 +1,18 @@
+//! Where a programme stood when it was last written down.
+
+use jiff::Timestamp;
+use programme::Position;
+use serde::{Deserialize, Serialize};
+
+/// `STATE_DIR/streams/<id>/position.json`, written by the worker every few seconds and at joins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PositionFile {
+    /// Format version, now 1.
+    pub version: u32,
+    /// Place in the programme.
+    pub position: Position,
+    /// Media seconds into that item.
+    pub item_s: f64,
+    /// When this was true.
+    pub at: Timestamp,
+}

@@ -1,0 +1,211 @@
+//! What a worker says of itself, on its control socket and when it ends.
+
+use jiff::Timestamp;
+use programme::{Fit, StreamFormat};
+use serde::{Deserialize, Serialize};
+
+use super::StreamId;
+
+/// Version of the control protocol this build speaks; the previous one is understood too.
+pub const CONTROL_PROTOCOL: u32 = 1;
+
+/// `GET /v1/status` on the control socket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// See [`CONTROL_PROTOCOL`].
+    pub protocol: u32,
+    /// Crate version of the worker.
+    pub version: String,
+    /// The stream.
+    pub stream_id: StreamId,
+    /// From the job.
+    pub generation: u64,
+    /// From the job.
+    pub nonce: String,
+    /// The worker's process id in its own namespace.
+    pub pid: u32,
+    /// When the worker started.
+    pub started_at: Timestamp,
+    /// The shape on air; `None` until `"auto"` has been resolved.
+    pub format: Option<StreamFormat>,
+    /// What is on air now; `None` until the first media was released.
+    pub on_air: Option<OnAir>,
+    /// One entry per configured destination, in that order.
+    pub destinations: Vec<DestinationReport>,
+    /// The programme as resolved.
+    pub programme: ProgrammeReport,
+    /// Whether the preview is being written.
+    pub preview: PreviewState,
+    /// Counters since the worker started.
+    pub counters: AirCounters,
+}
+
+/// What the viewer sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OnAir {
+    /// Programme, live or slate.
+    pub kind: OnAirKind,
+    /// Object key, live input name, or `None` for the slate.
+    pub item: Option<String>,
+    /// Seconds into the item.
+    pub position_s: f64,
+    /// Length of the item, when known.
+    pub duration_s: Option<f64>,
+    /// Key of the item that follows.
+    pub next: Option<String>,
+    /// How the item is fed.
+    #[serde(default)]
+    pub fit: Option<Fit>,
+    /// Why the slate is on, for the operator; `None` when it is not.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Since when this kind and item are on air.
+    pub since: Timestamp,
+}
+
+/// Kinds of source that can be on air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAirKind {
+    /// A file of the programme.
+    Programme,
+    /// A live input.
+    Live,
+    /// The slate.
+    Slate,
+}
+
+/// One destination's state and what was delivered to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DestinationReport {
+    /// From the configuration.
+    pub name: String,
+    /// Without the key.
+    pub url: String,
+    /// See [`DestinationState`].
+    pub state: DestinationState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Failed tries since the last 60 s of health.
+    pub retry_count: u32,
+    /// Whether another try follows the current failure.
+    pub will_retry: bool,
+    /// When, if it is waiting.
+    pub next_retry_at: Option<Timestamp>,
+    /// Media seconds handed over in this connection.
+    pub sent_media_s: f64,
+    /// Bytes the peer acknowledged in this connection; `None` where it cannot be read.
+    pub bytes_acked: Option<u64>,
+    /// Mean of the last seconds.
+    pub bitrate_kbps: u32,
+    /// Video frames dropped because the destination was too slow, since the worker started.
+    pub dropped_frames: u64,
+    /// Connections made since the worker started.
+    pub connections: u64,
+    /// The last failure, redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorReport>,
+}
+
+/// States of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DestinationState {
+    /// A connection is being made; nothing was delivered in it yet.
+    Connecting,
+    /// Media is being delivered.
+    Live,
+    /// Waiting for the next try.
+    Backoff,
+    /// The platform refused the key or the name.
+    Rejected,
+    /// Not wanted any more, or given up.
+    Stopped,
+}
+
+/// A failure as an operator should read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// Stable, snake case (`connection_refused`, `key_rejected`, `no_such_bucket`).
+    #[serde(rename = "type")]
+    pub error_type: String,
+    /// What happened, to what.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// The programme as the worker resolved it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgrammeReport {
+    /// Playable items in a round.
+    pub items: usize,
+    /// When the bucket was last listed with success.
+    pub listed_at: Option<Timestamp>,
+    /// Items that were skipped and why; each item once.
+    pub problems: Vec<ItemProblem>,
+    /// Why the bucket could not be listed, or that it is empty.
+    pub error: Option<ErrorReport>,
+}
+
+/// One item that could not be played.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemProblem {
+    /// Object key.
+    pub key: String,
+    /// What happened and what to do.
+    pub error: ErrorReport,
+    /// When it was last seen.
+    pub at: Timestamp,
+}
+
+/// Whether the preview runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreviewState {
+    /// Nobody watches.
+    #[default]
+    Idle,
+    /// The playlist is being written.
+    Running,
+}
+
+/// Counters since the worker started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AirCounters {
+    /// Media milliseconds put on air.
+    pub air_ms: u64,
+    /// Of those, the slate's.
+    pub slate_ms: u64,
+    /// Joins between sources.
+    pub joins: u64,
+    /// Silent AAC frames put in to close audio holes.
+    pub silence_frames: u64,
+    /// Times the running source had nothing when something was due.
+    pub dry: u64,
+}
+
+/// `RUNTIME_DIR/<id>.exit.json`: how a worker ended, for whoever cannot wait for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerExit {
+    /// From the job.
+    pub generation: u64,
+    /// Exit code about to be returned.
+    pub code: i32,
+    /// Why, unless it was asked to stop.
+    pub error: Option<ErrorReport>,
+}
+
+/// Exit codes of `stream-worker`, after sysexits.h where one fits.
+pub mod exit_code {
+    /// Asked to stop.
+    pub const STOPPED: i32 = 0;
+    /// The job or the arguments are wrong (`EX_USAGE`).
+    pub const USAGE: i32 = 64;
+    /// Every destination was given up (`EX_UNAVAILABLE`).
+    pub const DESTINATIONS_EXHAUSTED: i32 = 69;
+    /// A fault of the worker itself (`EX_SOFTWARE`).
+    pub const INTERNAL: i32 = 70;
+    /// FFmpeg is missing or unusable, the slate cannot be rendered (`EX_CONFIG`).
+    pub const CONFIG: i32 = 78;
+}
