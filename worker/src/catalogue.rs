@@ -1,0 +1,1 @@
+//! The programme resolved against the bucket: lists, remembers what was skipped, says what is next.

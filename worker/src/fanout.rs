@@ -1,0 +1,1 @@
+//! Hands every released packet to every output.

@@ -1,0 +1,1 @@
+//! Everything that knows FFmpeg's command line and words.

@@ -1,0 +1,50 @@
+//! The unit the on-air chain works in.
+
+use bytes::Bytes;
+
+/// One elementary-stream packet or header. The same type before and after the timeline: only the
+/// clock its times are on differs (the source's own, or air time).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet {
+    /// `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 §5.3.3.1).
+    VideoHeader(Bytes),
+    /// `AudioSpecificConfig` (ISO/IEC 14496-3 §1.6.2.1).
+    AudioHeader(Bytes),
+    /// One coded picture.
+    Video(VideoPacket),
+    /// One AAC frame.
+    Audio(AudioPacket),
+}
+
+/// One coded picture, as length-prefixed NAL units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoPacket {
+    /// Decode time, ms.
+    pub dts_ms: i64,
+    /// Presentation time, ms; never before `dts_ms`.
+    pub pts_ms: i64,
+    /// An IDR picture.
+    pub keyframe: bool,
+    /// NAL units, each behind its length; without FLV's five bytes of tag header.
+    pub payload: Bytes,
+}
+
+/// One raw AAC frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioPacket {
+    /// Presentation time, ms.
+    pub ts_ms: i64,
+    /// The frame, without FLV's two bytes of tag header.
+    pub payload: Bytes,
+}
+
+impl Packet {
+    /// When a decoder must have it, ms; `None` for headers, which go with what follows them.
+    pub fn dts_ms(&self) -> Option<i64> {
+        match self {
+            Self::VideoHeader(_) | Self::AudioHeader(_) => None,
+            Self::Video(video) => Some(video.dts_ms),
+            Self::Audio(audio) => Some(audio.ts_ms),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `stream-worker`: one stream's on-air chain. The design is in `docs/design/on-air-chain.md`.
+//!
+//! ```text
+//! media store ─ source ─ queue ─┐
+//!               source ─ queue ─┼─ playout (director, timeline, pacer) ─ fanout ─┬─ output ─ ffmpeg
+//!               slate ──────────┘                                                └─ output ─ ffmpeg
+//! ```
+//!
+//! Floors, each using only what lies below it: `main` → `control` → `playout` → `director`,
+//! `fanout` → `source`, `timeline`, `output`, `catalogue` → `ffmpeg`, `flv`, `position`.
+
+pub mod catalogue;
+pub mod control;
+pub mod director;
+pub mod fanout;
+pub mod ffmpeg;
+pub mod flv;
+pub mod output;
+pub mod playout;
+pub mod position;
+pub mod preview;
+pub mod source;
+pub mod timeline;

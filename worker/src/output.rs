@@ -1,0 +1,1 @@
+//! One destination: its state, queue, FFmpeg and back-off.

@@ -1,0 +1,1 @@
+//! Where the programme stands, written so that a new worker resumes there.

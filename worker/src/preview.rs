@@ -1,0 +1,1 @@
+//! The HLS preview: an output that exists while someone watches.

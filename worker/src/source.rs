@@ -1,0 +1,1 @@
+//! What yields packets: files through FFmpeg, and the slate from memory.

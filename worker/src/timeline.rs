@@ -1,0 +1,1 @@
+//! Source time into air time: joins, holes, decode order. Pure.
