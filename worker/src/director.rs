@@ -1,1 +1,386 @@
 //! Decides what is on air: a pure state machine over wishes, source states and now.
+//!
+//! It never sees a packet. Playout describes its two slots (the item that is or was on air, and the
+//! one that follows) in a [`View`], asks [`Director::step`] for the next [`Action`], applies it,
+//! and asks again until there is none.
+//!
+//! ```text
+//!            first ready item                    drained, next ready
+//!  Nothing ───────────────────► Current ◄──────────────────────────┐
+//!     │ 1 s without one          │   ▲   └──────────────────────────┘
+//!     ▼                          │   │ ready again, or next ready
+//!   Slate ◄──────────────────────┘   │
+//!     │   dry, drained without next, │
+//!     │   or wished                  │
+//!     └──────────────────────────────┘
+//! ```
+//!
+//! The rules and their numbers are in `docs/design/on-air-chain.md`, "Director".
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The next item is opened when the running one has no more than this left.
+pub const OPEN_AHEAD: Duration = Duration::from_secs(20);
+/// A packet this late means the source has run dry.
+pub const DRY_AFTER: Duration = Duration::from_millis(200);
+/// A wished cut waits this long for a point where no picture is lost.
+pub const CLEAN_CUT_WAIT: Duration = Duration::from_millis(250);
+/// A source that stays dry this long is given up.
+pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+/// A source that is not ready after this long is given up.
+pub const OPEN_LIMIT: Duration = Duration::from_secs(15);
+/// Nothing is shown for this long at the very start, to go on air with an item rather than a slate.
+pub const FIRST_ITEM_WAIT: Duration = Duration::from_millis(1000);
+
+/// What the operator wants on air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// The programme, as far as it can be had.
+    Programme,
+    /// The slate, until told otherwise.
+    Slate,
+}
+
+/// What is on air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Air {
+    /// Not a packet was released yet.
+    Nothing,
+    /// The slate.
+    Slate(SlateReason),
+    /// The current slot's source.
+    Current,
+}
+
+/// Why the slate is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlateReason {
+    /// The first item is not ready yet.
+    Starting,
+    /// The operator asked for it.
+    Operator,
+    /// The item on air delivers nothing.
+    Stalled,
+    /// The item on air ended and the next is not ready.
+    NextNotReady,
+}
+
+/// How a source's reader ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All of the item was read.
+    Complete,
+    /// It ended or broke off before its length.
+    Short,
+    /// It yielded nothing that can be shown.
+    Failed,
+}
+
+/// Where a source stands, seen from the air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not ready.
+    Opening,
+    /// Can be cut to, or is delivering.
+    Ready,
+    /// Nothing is there, and the reader has not seen the end.
+    Dry,
+    /// The reader has seen the end; packets are left.
+    Ending(End),
+    /// The reader has seen the end and its last picture has been released (or it had none).
+    Drained(End),
+}
+
+/// One slot of playout.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot {
+    /// Where the source stands.
+    pub phase: Phase,
+    /// When it was opened.
+    pub opened: Instant,
+    /// What is left to air by the item's stated length.
+    pub remaining: Option<Duration>,
+    /// For how long something has been due that is not there; zero when not on air.
+    pub late: Duration,
+    /// It continues an item that broke off.
+    pub continuation: bool,
+    /// A continuation of it has been opened before.
+    pub continued: bool,
+    /// It has got further into its item than where it was opened.
+    pub progressed: bool,
+}
+
+/// Everything a decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// What is on air.
+    pub air: Air,
+    /// The item that is or was on air.
+    pub current: Option<Slot>,
+    /// The item that follows.
+    pub next: Option<Slot>,
+    /// The catalogue has an item to open.
+    pub more: bool,
+    /// A cut now loses no picture of the running source.
+    pub clean: bool,
+}
+
+/// What playout is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Open the item that follows into the next slot.
+    OpenNext,
+    /// Open the current item again, where it broke off, into the next slot.
+    OpenContinuation,
+    /// Close the next slot.
+    DropNext(Why),
+    /// Close the current slot, which is not on air.
+    DropCurrent(Why),
+    /// The next slot becomes the current one and takes the air.
+    CutToNext,
+    /// The current slot takes the air again.
+    CutToCurrent,
+    /// The slate takes the air; the current slot stays open.
+    CutToSlate(SlateReason),
+}
+
+/// Why a slot is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It was aired as far as it goes.
+    Finished,
+    /// The operator skipped it.
+    Skipped,
+    /// Its reader said why.
+    Failed,
+    /// It ended before its length, twice at the same place.
+    EndedEarly,
+    /// Nothing came for [`STALL_LIMIT`]; it is to be tried once more at its position.
+    StalledOnce,
+    /// Nothing came for [`STALL_LIMIT`], again.
+    Stalled,
+    /// It was not ready within [`OPEN_LIMIT`].
+    OpenTimeout,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Director {
+    started: Instant,
+    wish: Wish,
+    skip: bool,
+    cut_wished: Option<Instant>,
+    stalled_since: Option<Instant>,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn can_take_the_air(&self) -> bool {
+        match self.phase {
+            Phase::Ready => true,
+            Phase::Ending(_) => !self.continuation || self.progressed,
+            Phase::Opening | Phase::Dry | Phase::Drained(_) => false,
+        }
+    }
+
+    /// An item is continued where it broke off as long as that gets it further.
+    fn deserves_continuation(&self) -> bool {
+        !self.continued && (!self.continuation || self.progressed)
+    }
+}
+
+// === impl Director ===
+
+impl Director {
+    /// A director that wants the programme.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            started: now,
+            wish: Wish::Programme,
+            skip: false,
+            cut_wished: None,
+            stalled_since: None,
+        }
+    }
+
+    /// The operator wants this on air from now on.
+    pub fn wish(&mut self, wish: Wish) {
+        self.wish = wish;
+    }
+
+    /// What the operator wants.
+    pub fn wished(&self) -> Wish {
+        self.wish
+    }
+
+    /// The operator wants the next item.
+    pub fn skip(&mut self) {
+        self.skip = true;
+    }
+
+    /// The one thing to do next, or nothing.
+    pub fn step(&mut self, now: Instant, view: &View) -> Option<Action> {
+        if let Some(action) = next_is_hopeless(now, view) {
+            return Some(action);
+        }
+        if self.wish == Wish::Slate {
+            return self.step_wished_slate(now, view);
+        }
+        if self.skip {
+            if let Some(decision) = self.step_skip(now, view) {
+                return decision;
+            }
+        }
+        match view.air {
+            Air::Nothing => self.step_nothing(now, view),
+            Air::Current => self.step_current(now, view),
+            Air::Slate(_) => self.step_slate(now, view),
+        }
+    }
+
+    fn step_nothing(&mut self, now: Instant, view: &View) -> Option<Action> {
+        match view.next {
+            Some(next) if next.can_take_the_air() => Some(Action::CutToNext),
+            _ if now >= self.started + FIRST_ITEM_WAIT => {
+                Some(Action::CutToSlate(SlateReason::Starting))
+            }
+            Some(_) => None,
+            None => view.more.then_some(Action::OpenNext),
+        }
+    }
+
+    fn step_current(&mut self, now: Instant, view: &View) -> Option<Action> {
+        let Some(current) = view.current else {
+            return Some(Action::CutToSlate(SlateReason::NextNotReady));
+        };
+        match current.phase {
+            Phase::Opening | Phase::Ready => {
+                let near = current.remaining.is_some_and(|left| left <= OPEN_AHEAD);
+                (near && view.next.is_none() && view.more).then_some(Action::OpenNext)
+            }
+            Phase::Dry if current.late >= DRY_AFTER => {
+                self.stalled_since = Some(now);
+                Some(Action::CutToSlate(SlateReason::Stalled))
+            }
+            Phase::Dry => None,
+            Phase::Ending(end) => follow_up(&current, end, view),
+            Phase::Drained(end) => match view.next {
+                Some(next) if next.can_take_the_air() => Some(Action::CutToNext),
+                _ => follow_up(&current, end, view).or_else(|| {
+                    (current.late >= DRY_AFTER)
+                        .then_some(Action::CutToSlate(SlateReason::NextNotReady))
+                }),
+            },
+        }
+    }
+
+    fn step_slate(&mut self, now: Instant, view: &View) -> Option<Action> {
+        if let Some(current) = view.current {
+            return match current.phase {
+                Phase::Drained(end) => {
+                    follow_up(&current, end, view).or(Some(Action::DropCurrent(Why::Finished)))
+                }
+                Phase::Ready | Phase::Ending(_) => {
+                    self.stalled_since = None;
+                    Some(Action::CutToCurrent)
+                }
+                Phase::Opening | Phase::Dry => {
+                    let since = *self.stalled_since.get_or_insert(now);
+                    (now >= since + STALL_LIMIT).then(|| {
+                        self.stalled_since = None;
+                        let again = current.deserves_continuation() && view.next.is_none();
+                        Action::DropCurrent(if again {
+                            Why::StalledOnce
+                        } else {
+                            Why::Stalled
+                        })
+                    })
+                }
+            };
+        }
+        match view.next {
+            Some(next) => next.can_take_the_air().then_some(Action::CutToNext),
+            None => view.more.then_some(Action::OpenNext),
+        }
+    }
+
+    fn step_wished_slate(&mut self, now: Instant, view: &View) -> Option<Action> {
+        self.skip = false;
+        match view.air {
+            Air::Slate(SlateReason::Operator) => None,
+            Air::Nothing | Air::Slate(_) => Some(Action::CutToSlate(SlateReason::Operator)),
+            Air::Current => self
+                .may_cut(now, view)
+                .then_some(Action::CutToSlate(SlateReason::Operator)),
+        }
+    }
+
+    /// `None`: the skip has been dealt with, go on with the ordinary rules.
+    fn step_skip(&mut self, now: Instant, view: &View) -> Option<Option<Action>> {
+        if let Air::Nothing | Air::Slate(_) = view.air {
+            self.skip = false;
+            return match (view.current, view.next) {
+                (Some(_), _) => Some(Some(Action::DropCurrent(Why::Skipped))),
+                (None, Some(_)) => Some(Some(Action::DropNext(Why::Skipped))),
+                (None, None) => None,
+            };
+        }
+        match view.next {
+            Some(next) if next.continuation => Some(Some(Action::DropNext(Why::Skipped))),
+            Some(next) if next.can_take_the_air() && self.may_cut(now, view) => {
+                self.skip = false;
+                Some(Some(Action::CutToNext))
+            }
+            // What is on air goes on until its successor is ready.
+            Some(_) => None,
+            None if view.more => Some(Some(Action::OpenNext)),
+            None => {
+                self.skip = false;
+                None
+            }
+        }
+    }
+
+    /// Whether a wished cut may happen now: at a clean point, or when none came in time.
+    fn may_cut(&mut self, now: Instant, view: &View) -> bool {
+        let since = *self.cut_wished.get_or_insert(now);
+        let may = view.clean || now >= since + CLEAN_CUT_WAIT;
+        if may {
+            self.cut_wished = None;
+        }
+        may
+    }
+}
+
+/// What to open behind an item whose end has been seen.
+fn follow_up(current: &Slot, end: End, view: &View) -> Option<Action> {
+    if view.next.is_some() {
+        return None;
+    }
+    match end {
+        End::Short if current.deserves_continuation() => Some(Action::OpenContinuation),
+        End::Complete | End::Short | End::Failed => view.more.then_some(Action::OpenNext),
+    }
+}
+
+/// Closes a next slot that can never take the air.
+fn next_is_hopeless(now: Instant, view: &View) -> Option<Action> {
+    let next = view.next?;
+    match next.phase {
+        Phase::Drained(End::Failed) | Phase::Ending(End::Failed) => {
+            Some(Action::DropNext(Why::Failed))
+        }
+        Phase::Drained(_) => Some(Action::DropNext(Why::EndedEarly)),
+        Phase::Ending(_) if !next.can_take_the_air() => Some(Action::DropNext(Why::EndedEarly)),
+        Phase::Opening if now >= next.opened + OPEN_LIMIT => {
+            Some(Action::DropNext(Why::OpenTimeout))
+        }
+        Phase::Opening | Phase::Ready | Phase::Dry | Phase::Ending(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! What the viewer gets, for each way a source can behave.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn slot(now: Instant, phase: Phase) -> Slot {
+    Slot {
+        phase,
+        opened: now,
+        remaining: None,
+        late: Duration::ZERO,
+        continuation: false,
+        continued: false,
+        progressed: true,
+    }
+}
+
+fn view(air: Air) -> View {
+    View {
+        air,
+        current: None,
+        next: None,
+        more: true,
+        clean: true,
+    }
+}
+
+const ON_SLATE: Air = Air::Slate(SlateReason::Starting);
+
+#[test]
+fn the_first_item_takes_the_air_without_a_slate_when_it_is_quick() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Nothing);
+    assert_eq!(director.step(now, &view), Some(Action::OpenNext));
+    view.next = Some(slot(now, Phase::Opening));
+    assert_eq!(director.step(now + FIRST_ITEM_WAIT / 2, &view), None);
+    view.next = Some(slot(now, Phase::Ready));
+    assert_eq!(
+        director.step(now + FIRST_ITEM_WAIT / 2, &view),
+        Some(Action::CutToNext)
+    );
+}
+
+#[test]
+fn a_slow_first_item_is_covered_by_the_slate() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Nothing);
+    view.next = Some(slot(now, Phase::Opening));
+    assert_eq!(
+        director.step(now + FIRST_ITEM_WAIT, &view),
+        Some(Action::CutToSlate(SlateReason::Starting))
+    );
+}
+
+#[test]
+fn the_next_item_is_opened_ahead_and_taken_when_the_current_one_is_drained() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    let mut current = slot(now, Phase::Ready);
+    current.remaining = Some(OPEN_AHEAD + Duration::from_secs(1));
+    view.current = Some(current);
+    assert_eq!(director.step(now, &view), None, "too early");
+    current.remaining = Some(OPEN_AHEAD);
+    view.current = Some(current);
+    assert_eq!(director.step(now, &view), Some(Action::OpenNext));
+    view.next = Some(slot(now, Phase::Ready));
+    assert_eq!(
+        director.step(now, &view),
+        None,
+        "the current item is aired to its end"
+    );
+    view.current = Some(slot(now, Phase::Drained(End::Complete)));
+    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
+}
+
+#[test]
+fn an_item_that_lies_about_its_length_has_its_successor_opened_before_it_is_drained() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    let mut current = slot(now, Phase::Ending(End::Short));
+    current.remaining = Some(Duration::from_secs(3600));
+    view.current = Some(current);
+    assert_eq!(director.step(now, &view), Some(Action::OpenContinuation));
+    current.continued = true;
+    view.current = Some(current);
+    let mut futile = slot(now, Phase::Ending(End::Short));
+    futile.continuation = true;
+    futile.progressed = false;
+    view.next = Some(futile);
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::DropNext(Why::EndedEarly))
+    );
+    view.next = None;
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::OpenNext),
+        "no second continuation"
+    );
+}
+
+#[test]
+fn a_dry_source_is_covered_and_taken_back() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    let mut dry = slot(now, Phase::Dry);
+    dry.late = DRY_AFTER - Duration::from_millis(1);
+    view.current = Some(dry);
+    assert_eq!(director.step(now, &view), None, "not yet");
+    dry.late = DRY_AFTER;
+    view.current = Some(dry);
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::CutToSlate(SlateReason::Stalled))
+    );
+    view.air = Air::Slate(SlateReason::Stalled);
+    assert_eq!(director.step(now + STALL_LIMIT / 2, &view), None);
+    view.current = Some(slot(now, Phase::Ready));
+    assert_eq!(
+        director.step(now + STALL_LIMIT / 2, &view),
+        Some(Action::CutToCurrent)
+    );
+}
+
+#[test]
+fn a_source_that_stays_dry_is_tried_once_more_and_then_given_up() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Slate(SlateReason::Stalled));
+    view.current = Some(slot(now, Phase::Dry));
+    assert_eq!(director.step(now, &view), None);
+    assert_eq!(
+        director.step(now + STALL_LIMIT, &view),
+        Some(Action::DropCurrent(Why::StalledOnce))
+    );
+    let mut again = slot(now, Phase::Dry);
+    again.continuation = true;
+    again.progressed = false;
+    view.current = Some(again);
+    assert_eq!(director.step(now + STALL_LIMIT, &view), None);
+    assert_eq!(
+        director.step(now + 2 * STALL_LIMIT, &view),
+        Some(Action::DropCurrent(Why::Stalled))
+    );
+}
+
+#[test]
+fn an_item_that_cannot_be_opened_makes_room_for_another() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(ON_SLATE);
+    view.next = Some(slot(now, Phase::Drained(End::Failed)));
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::DropNext(Why::Failed))
+    );
+    view.next = Some(slot(now, Phase::Opening));
+    assert_eq!(director.step(now, &view), None);
+    assert_eq!(
+        director.step(now + OPEN_LIMIT, &view),
+        Some(Action::DropNext(Why::OpenTimeout))
+    );
+}
+
+#[test]
+fn a_skip_waits_for_its_successor_and_for_a_clean_point() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    director.skip();
+    let mut view = view(Air::Current);
+    view.current = Some(slot(now, Phase::Ready));
+    view.clean = false;
+    assert_eq!(director.step(now, &view), Some(Action::OpenNext));
+    view.next = Some(slot(now, Phase::Opening));
+    assert_eq!(director.step(now, &view), None);
+    view.next = Some(slot(now, Phase::Ready));
+    assert_eq!(director.step(now, &view), None, "no clean point yet");
+    assert_eq!(
+        director.step(now + CLEAN_CUT_WAIT, &view),
+        Some(Action::CutToNext)
+    );
+    assert_eq!(
+        director.step(now + CLEAN_CUT_WAIT, &view),
+        None,
+        "one skip, one item"
+    );
+}
+
+#[test]
+fn a_wished_slate_keeps_the_item_and_gives_it_back() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    director.wish(Wish::Slate);
+    let mut view = view(Air::Current);
+    view.current = Some(slot(now, Phase::Ready));
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::CutToSlate(SlateReason::Operator))
+    );
+    view.air = Air::Slate(SlateReason::Operator);
+    assert_eq!(director.step(now + STALL_LIMIT * 10, &view), None);
+    director.wish(Wish::Programme);
+    assert_eq!(
+        director.step(now + STALL_LIMIT * 10, &view),
+        Some(Action::CutToCurrent)
+    );
+}
+
+fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
+    let phase = prop_oneof![
+        Just(Phase::Opening),
+        Just(Phase::Ready),
+        Just(Phase::Dry),
+        Just(Phase::Ending(End::Complete)),
+        Just(Phase::Ending(End::Short)),
+        Just(Phase::Drained(End::Complete)),
+        Just(Phase::Drained(End::Short)),
+        Just(Phase::Drained(End::Failed)),
+    ];
+    (
+        phase,
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        0_u64..400,
+        0_u64..60,
+    )
+        .prop_map(
+            move |(phase, continuation, continued, progressed, late, left)| Slot {
+                phase,
+                opened: now,
+                remaining: Some(Duration::from_secs(left)),
+                late: Duration::from_millis(late),
+                continuation,
+                continued,
+                progressed,
+            },
+        )
+}
+
+proptest! {
+    /// Whatever the sources do, no action asks for what cannot be done.
+    #[test]
+    fn every_action_is_possible(
+        seed in (any::<bool>(), any::<bool>(), 0_usize..3, any::<bool>(), any::<bool>()),
+        slots in (any_slot(Instant::now()), any_slot(Instant::now())),
+        present in (any::<bool>(), any::<bool>()),
+        wait_ms in 0_u64..40_000,
+    ) {
+        let (skip, slate, air, more, clean) = seed;
+        let now = slots.0.opened;
+        let mut director = Director::new(now);
+        if skip { director.skip(); }
+        if slate { director.wish(Wish::Slate); }
+        let view = View {
+            air: [Air::Nothing, ON_SLATE, Air::Current][air],
+            current: present.0.then_some(slots.0),
+            next: present.1.then_some(slots.1),
+            more,
+            clean,
+        };
+        match director.step(now + Duration::from_millis(wait_ms), &view) {
+            Some(Action::OpenNext) => prop_assert!(view.next.is_none() && view.more),
+            Some(Action::OpenContinuation) => {
+                prop_assert!(view.next.is_none() && view.current.is_some());
+            }
+            Some(Action::DropNext(_)) => prop_assert!(view.next.is_some()),
+            Some(Action::DropCurrent(_)) => {
+                prop_assert!(view.current.is_some() && view.air != Air::Current);
+            }
+            Some(Action::CutToNext) => {
+                prop_assert!(matches!(view.next.map(|s| s.phase), Some(Phase::Ready | Phase::Ending(_))));
+            }
+            Some(Action::CutToCurrent) => {
+                prop_assert!(view.air != Air::Current);
+                prop_assert!(matches!(view.current.map(|s| s.phase), Some(Phase::Ready | Phase::Ending(_))));
+            }
+            Some(Action::CutToSlate(reason)) => prop_assert!(view.air != Air::Slate(reason)),
+            None => {}
+        }
+    }
+}
