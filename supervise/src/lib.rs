@@ -1,1 +1,30 @@
-//! placeholder
+//! A child process and its life: spawn, watch, terminate, back off.
+//!
+//! Every process this system starts goes through [`spawn`] or [`capture`]; every process it signals
+//! is held by a pidfd, never by a stored number.
+//!
+//! - [`command`]: what to run and what it inherits ([`Spec`]).
+//! - `spawner`: the one thread that forks, for a death signal that means what it says.
+//! - [`child`]: a running child; dropped, it is killed unless it was made to outlive its parent.
+//! - [`watch`]: a process that need not be a child.
+//! - [`terminate`]: TERM, TERM again, KILL.
+//! - [`capture`]: run to the end with bounded time and output.
+//! - [`lines`]: output as bounded, printable lines, and the last of them.
+//! - [`backoff`]: how long to wait before the next try; pure.
+//! - [`shutdown`]: the first signal is graceful, the second immediate.
+
+pub mod backoff;
+pub mod capture;
+pub mod child;
+pub mod command;
+pub mod lines;
+pub mod shutdown;
+mod spawner;
+pub mod terminate;
+pub mod watch;
+
+pub use capture::{CaptureError, CaptureLimits, Captured, capture};
+pub use child::{Child, ExitReason, spawn};
+pub use command::{Group, Input, Output, SpawnError, Spec, minimal_env};
+pub use nix::unistd::Pid;
+pub use terminate::{Grace, Terminated};
