@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What `ffprobe` says of one file, reduced to what the on-air chain decides by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MediaInfo {
     /// Container as FFmpeg names it (`mov,mp4,m4a,3gp,3g2,mj2`).
     pub container: String,
@@ -17,6 +18,7 @@ pub struct MediaInfo {
 
 /// A video track.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VideoInfo {
     /// FFmpeg's codec name (`h264`, `hevc`, …).
     pub codec: String,
@@ -44,6 +46,7 @@ pub struct VideoInfo {
 
 /// An audio track.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AudioInfo {
     /// FFmpeg's codec name (`aac`, `mp3`, …).
     pub codec: String,
@@ -57,6 +60,7 @@ pub struct AudioInfo {
 
 /// How a file reaches the air in a given stream format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "how")]
 pub enum Fit {
     /// Nothing is decoded.
@@ -77,6 +81,7 @@ pub enum Fit {
 
 /// One reason why a track cannot be copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TranscodeReason {
     /// What differs (`codec`, `size`, `frame_rate`, …).
     pub what: String,

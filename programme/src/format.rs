@@ -13,6 +13,7 @@ pub const AUDIO_CHANNELS: u32 = 2;
 
 /// Picture size, rate and bit rates on air. Codecs are always H.264 and AAC-LC 48 kHz stereo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StreamFormat {
     /// Pixels; even, 160–3840.
@@ -114,4 +115,30 @@ impl<'de> Visitor<'de> for FormatVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FormatChoice, A::Error> {
         StreamFormat::deserialize(MapAccessDeserializer::new(map)).map(FormatChoice::Fixed)
     }
+}
+
+#[cfg(feature = "openapi")]
+mod openapi {
+    use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::{FormatChoice, StreamFormat};
+
+    impl PartialSchema for FormatChoice {
+        fn schema() -> RefOr<Schema> {
+            let auto = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .enum_values(Some(["auto"]))
+                .description(Some("the format that most of the programme already has"));
+            OneOfBuilder::new()
+                .item(auto)
+                .item(utoipa::schema!(
+                    #[inline]
+                    StreamFormat
+                ))
+                .into()
+        }
+    }
+
+    impl ToSchema for FormatChoice {}
 }

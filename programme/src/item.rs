@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A stream's programme as it stands in `stream_config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Programme {
     /// What plays, in the order written when `order` is [`Order::Listed`].
@@ -19,6 +20,7 @@ pub struct Programme {
 
 /// One line of a programme.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ItemSpec {
     /// Every playable object whose key starts with this, in key order; `""` is the whole bucket.
@@ -29,6 +31,7 @@ pub enum ItemSpec {
 
 /// The order in which the objects of a programme air.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// As listed; objects of one prefix in key order.

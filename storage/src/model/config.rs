@@ -23,6 +23,7 @@ pub struct StreamConfigFile {
 
 /// One stream as the operator wants it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StreamConfig {
     /// Start it when the controller starts.
@@ -50,6 +51,7 @@ pub struct StreamConfig {
 
 /// The slate's picture or clip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SlateConfig {
     /// Object key of an image or a clip.
@@ -58,6 +60,7 @@ pub struct SlateConfig {
 
 /// One platform or server the stream is pushed to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DestinationConfig {
     /// Unique in the stream; same alphabet as a stream id.
@@ -71,6 +74,7 @@ pub struct DestinationConfig {
 
 /// A live feed that can be pulled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LiveInputConfig {
     /// Unique in the stream.
@@ -81,6 +85,7 @@ pub struct LiveInputConfig {
 
 /// Back-off of a destination: `initial_s`, then × `factor` up to `max_s`, each ±20 % jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetryConfig {
     /// First delay, seconds (0.1–3600).

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 /// `^[a-z0-9][a-z0-9_-]{0,62}$`: safe as a file name, a label and a path segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,62}$"))]
 pub struct StreamId(String);
 
 /// Why a text is not a stream id.

@@ -42,6 +42,7 @@ pub struct WorkerReport {
 
 /// What the viewer sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OnAir {
     /// Programme, live or slate.
     pub kind: OnAirKind,
@@ -65,6 +66,7 @@ pub struct OnAir {
 
 /// Kinds of source that can be on air.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnAirKind {
     /// A file of the programme.
@@ -77,6 +79,7 @@ pub enum OnAirKind {
 
 /// One destination's state and what was delivered to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DestinationReport {
     /// From the configuration.
     pub name: String,
@@ -109,6 +112,7 @@ pub struct DestinationReport {
 
 /// States of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DestinationState {
     /// A connection is being made; nothing was delivered in it yet.
@@ -125,6 +129,7 @@ pub enum DestinationState {
 
 /// A failure as an operator should read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorReport {
     /// Stable, snake case (`connection_refused`, `key_rejected`, `no_such_bucket`).
     #[serde(rename = "type")]
@@ -137,6 +142,7 @@ pub struct ErrorReport {
 
 /// The programme as the worker resolved it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProgrammeReport {
     /// Playable items in a round.
     pub items: usize,
@@ -150,6 +156,7 @@ pub struct ProgrammeReport {
 
 /// One item that could not be played.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ItemProblem {
     /// Object key.
     pub key: String,
@@ -161,6 +168,7 @@ pub struct ItemProblem {
 
 /// Whether the preview runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PreviewState {
     /// Nobody watches.
@@ -172,6 +180,7 @@ pub enum PreviewState {
 
 /// Counters since the worker started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AirCounters {
     /// Media milliseconds put on air.
     pub air_ms: u64,
