@@ -1,0 +1,81 @@
+//! The controller's settings: a pure function of flags, variables and where it runs.
+//!
+//! Every mistake is found before anything is bound or started, and all are told at once
+//! ([`ConfigErrors`]); the program then ends with exit code 64.
+
+mod flags;
+mod read;
+mod vars;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use storage::model::StorageSettings;
+use storage::secret::Secret;
+
+pub use flags::{Flags, SECRETS, SETTINGS, Setting};
+pub use read::{ConfigErrors, Place};
+pub use vars::{Keyring, MapVars, ProcessVars, Vars};
+
+/// Everything the operator set, checked and made absolute.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `CONTROLLER_BIND`.
+    pub bind: SocketAddr,
+    /// `CONTROLLER_API_TOKEN`; without it everyone who reaches the address may do everything.
+    pub api_token: Option<Secret>,
+    /// `CONTROLLER_CORS_ORIGINS`, each `http(s)://host[:port]`.
+    pub cors_origins: Vec<String>,
+    /// The media store.
+    pub storage: StorageSettings,
+    /// `STORAGE_ACCESS_KEY_ID` and `STORAGE_SECRET_ACCESS_KEY`.
+    pub storage_keys: Option<(Secret, Secret)>,
+    /// `STATE_DIR`.
+    pub state_dir: PathBuf,
+    /// `RUNTIME_DIR`.
+    pub runtime_dir: PathBuf,
+    /// `CACHE_DIR`.
+    pub cache_dir: PathBuf,
+    /// `WORKER_BIN`.
+    pub worker_bin: PathBuf,
+    /// `FFMPEG_BIN`.
+    pub ffmpeg_bin: PathBuf,
+    /// `FFPROBE_BIN`.
+    pub ffprobe_bin: PathBuf,
+    /// `ALLOW_ARGV_SECRETS`.
+    pub allow_argv_secrets: bool,
+    /// How to log, here and in the workers.
+    pub logging: Logging,
+    /// Finds the stream keys that destinations name by `key_env`.
+    pub keyring: Keyring,
+}
+
+/// `LOG_FORMAT` and `RUST_LOG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// Shape of a line.
+    pub format: LogFormat,
+    /// A `tracing` filter.
+    pub filter: String,
+}
+
+/// Shapes of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+// === impl LogFormat ===
+
+impl LogFormat {
+    /// The value of `LOG_FORMAT`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Pretty => "pretty",
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! One stream: its worker's life, from the operator's wish to what is on air.
+
+pub mod request;
+pub mod status;
+
+pub use request::{Applied, Problem, RequestError, Take};
+pub use status::{ProgrammeStatus, StreamStatus};

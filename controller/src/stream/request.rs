@@ -1,0 +1,82 @@
+//! What can be asked of a stream, and why it can be refused.
+
+use storage::model::StreamId;
+
+/// What to put on air.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Take {
+    /// The programme, wherever it stands.
+    Programme,
+    /// The slate, until something else is taken.
+    Slate,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as `destinations[0].url`.
+    pub path: String,
+    /// What is wrong there, and what would be right.
+    pub message: String,
+}
+
+/// What became of a new configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// The stream is new.
+    Created,
+    /// Nothing runs; the next start uses it.
+    Saved,
+    /// The running worker has taken it.
+    Live,
+    /// It is saved, but the running worker goes on with the old format until it is restarted.
+    RestartNeeded,
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// No stream has this id.
+    #[error("there is no stream {0}")]
+    UnknownStream(StreamId),
+    /// The request left the stream out, and there is not exactly one.
+    #[error("there are {0} streams: name one by stream_id")]
+    StreamNotNamed(usize),
+    /// Start of a stream that is wanted already.
+    #[error("stream {0} is already running")]
+    AlreadyRunning(StreamId),
+    /// The stream is being stopped.
+    #[error("stream {0} is being stopped; try again when it is stopped")]
+    Stopping(StreamId),
+    /// Stop, skip or take without a worker.
+    #[error("stream {0} is not running")]
+    NotRunning(StreamId),
+    /// Skip while no item is on air.
+    #[error("stream {0} has nothing to skip")]
+    NothingToSkip(StreamId),
+    /// Delete of a stream that runs.
+    #[error("stream {0} is running: stop it first")]
+    StillRunning(StreamId),
+    /// The configuration cannot be used.
+    #[error("the configuration has {} problem(s)", .0.len())]
+    Invalid(Vec<Problem>),
+    /// The worker did not do it.
+    #[error("the worker of stream {stream_id} did not answer: {message}")]
+    WorkerUnavailable {
+        /// The stream.
+        stream_id: StreamId,
+        /// What was tried.
+        message: String,
+    },
+    /// The configuration could not be saved, so it was not applied.
+    #[error("cannot save the configuration: {message}")]
+    NotSaved {
+        /// Which file and why.
+        message: String,
+        /// The disk is full, rather than unwritable.
+        disk_full: bool,
+    },
+    /// The controller is going down.
+    #[error("the controller is shutting down")]
+    ShuttingDown,
+}
