@@ -6,5 +6,11 @@
 //!
 //! It never spawns a process.
 
+pub mod atomic;
+pub mod document;
+mod json;
+pub mod layout;
+pub mod lock;
+pub mod media;
 pub mod model;
 pub mod secret;

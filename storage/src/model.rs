@@ -9,9 +9,11 @@
 //! | [`position`] | `STATE_DIR/streams/<id>/position.json` | worker |
 
 pub mod config;
+mod contents;
 pub mod id;
 pub mod job;
 pub mod position;
+pub mod problems;
 pub mod report;
 pub mod state;
 

@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use programme::Position;
 use serde::{Deserialize, Serialize};
 
+/// Version of [`PositionFile`] this build writes.
+pub const POSITION_VERSION: u32 = 1;
+
 /// `STATE_DIR/streams/<id>/position.json`, written by the worker every few seconds and at joins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PositionFile {
-    /// Format version, now 1.
+    /// See [`POSITION_VERSION`].
     pub version: u32,
     /// Place in the programme.
     pub position: Position,
