@@ -1,6 +1,23 @@
 //! What a file is, and whether it can go on air as it is.
+//!
+//! [`probe`] reads what `ffprobe` says; [`fit`] decides, track by track, and names each reason: the
+//! operator sees them in `GET /media` and in the log.
+
+pub mod probe;
+mod rules;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use probe::{ProbeError, ffprobe_args, parse_ffprobe};
+pub use rules::fit;
+pub(crate) use rules::is_copyable_in_some_format;
+
+/// Containers that may be opened, for FFmpeg's `-format_whitelist` on every input: whole files that
+/// refer to no other. A text that calls itself `.mp4` would otherwise be followed as a playlist, to
+/// files of this machine and addresses of its network.
+pub const FORMAT_WHITELIST: &str = "mov,matroska,mpegts,flv,avi,mp3,aac,wav,flac,ogg";
 
 /// What `ffprobe` says of one file, reduced to what the on-air chain decides by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,4 +106,52 @@ pub struct TranscodeReason {
     pub has: String,
     /// What the stream needs.
     pub needs: String,
+}
+
+// === impl Fit ===
+
+impl Fit {
+    /// The picture is spliced as it is.
+    pub fn copies_video(&self) -> bool {
+        match self {
+            Self::Copy => true,
+            Self::Transcode { video, .. } => video.is_empty(),
+            Self::Unplayable { .. } => false,
+        }
+    }
+
+    /// The sound is spliced as it is (or there is none).
+    pub fn copies_audio(&self) -> bool {
+        match self {
+            Self::Copy => true,
+            Self::Transcode { audio, .. } => audio.is_empty(),
+            Self::Unplayable { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (video, audio) = match self {
+            Self::Copy => return f.write_str("copied"),
+            Self::Unplayable { reason } => return write!(f, "unplayable: {reason}"),
+            Self::Transcode { video, audio } => (video, audio),
+        };
+        f.write_str("transcoded")?;
+        let mut before = ": ";
+        for (track, reasons) in [("video", video), ("audio", audio)] {
+            for reason in reasons {
+                write!(f, "{before}{track} {reason}")?;
+                before = "; ";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TranscodeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.what.replace('_', " ");
+        write!(f, "{what} is {}, needs {}", self.has, self.needs)
+    }
 }

@@ -3,8 +3,12 @@
 //! Platforms tie resolution, frame rate and sample rate to a connection, so a stream has exactly
 //! one of each; whatever differs is transcoded to it before it is spliced.
 
+mod auto;
+
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use auto::auto;
 
 /// Audio sample rate of every stream, in Hz: what both YouTube and Twitch recommend.
 pub const AUDIO_RATE_HZ: u32 = 48_000;

@@ -13,7 +13,10 @@ pub mod format;
 pub mod item;
 pub mod playlist;
 
-pub use fit::{AudioInfo, Fit, MediaInfo, TranscodeReason, VideoInfo};
+pub use fit::{
+    AudioInfo, FORMAT_WHITELIST, Fit, MediaInfo, ProbeError, TranscodeReason, VideoInfo,
+    ffprobe_args, fit, parse_ffprobe,
+};
 pub use format::{FormatChoice, StreamFormat};
 pub use item::{ItemSpec, Order, Programme};
 pub use playlist::{ListedObject, Playlist, Position, UpNext};

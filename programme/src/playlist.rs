@@ -1,8 +1,17 @@
 //! A programme resolved against a listing, and what comes next.
+//!
+//! A listing may change between any two calls, so a [`Position`] is found again by its key; what
+//! stands at its number is only asked when the key is gone. A shuffle therefore ranks each object by
+//! itself, from seed, round and key: objects that come or go leave the order of the others alone,
+//! and a place in a round stays a place in that round.
+
+mod shuffle;
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::item::Programme;
+use crate::item::{ItemSpec, Order, Programme};
 
 /// One playable object as the media store lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +37,23 @@ pub struct Position {
     pub seed: u64,
 }
 
-/// A programme resolved to objects.
+/// A programme resolved to objects. A new listing makes a new playlist; positions outlive it.
 #[derive(Debug, Clone)]
 pub struct Playlist {
     programme: Programme,
     objects: Vec<ListedObject>,
+    /// For each object, how many equal ones stand before it.
+    occurrences: Vec<u64>,
+    /// For each line of the programme, where its objects begin in `objects`.
+    starts: Vec<usize>,
+}
+
+/// Where the item of a [`Position`] is in a round's order.
+enum Place {
+    /// Here.
+    At(usize),
+    /// Gone; what followed it stands here now, or nothing does (the end of the round).
+    Before(usize),
 }
 
 /// What to play after a position.
@@ -46,7 +67,48 @@ pub enum UpNext {
     Empty,
 }
 
+// === impl Playlist ===
+
 impl Playlist {
+    /// Resolves `programme` against `listing` (in any order). Also answers the keys it names that
+    /// are not listed.
+    pub fn resolve(programme: &Programme, listing: &[ListedObject]) -> (Self, Vec<String>) {
+        let mut sorted: Vec<&ListedObject> = listing.iter().collect();
+        sorted.sort_by(|a, b| a.key.cmp(&b.key));
+        sorted.dedup_by(|a, b| a.key == b.key);
+        let mut missing = Vec::new();
+        let mut objects = Vec::new();
+        let mut starts = Vec::with_capacity(programme.items.len());
+        for spec in &programme.items {
+            starts.push(objects.len());
+            let found = match spec {
+                ItemSpec::Prefix(prefix) => {
+                    let from = sorted.partition_point(|object| object.key < *prefix);
+                    let after = |object: &&ListedObject| object.key.starts_with(prefix.as_str());
+                    let count = sorted[from..].iter().take_while(|o| after(o)).count();
+                    &sorted[from..from + count]
+                }
+                ItemSpec::Key(key) => match sorted.binary_search_by(|o| o.key.cmp(key)) {
+                    Ok(at) => &sorted[at..=at],
+                    Err(_) => {
+                        missing.push(key.clone());
+                        &[]
+                    }
+                },
+            };
+            objects.extend(found.iter().map(|object| (*object).clone()));
+        }
+        let occurrences = occurrences(&objects);
+        let programme = programme.clone();
+        let playlist = Self {
+            programme,
+            objects,
+            occurrences,
+            starts,
+        };
+        (playlist, missing)
+    }
+
     /// The programme as asked for.
     pub fn programme(&self) -> &Programme {
         &self.programme
@@ -56,4 +118,140 @@ impl Playlist {
     pub fn objects(&self) -> &[ListedObject] {
         &self.objects
     }
+
+    /// The first item; `seed` decides every shuffle from here on.
+    pub fn first(&self, seed: u64) -> UpNext {
+        self.item(0, 0, seed)
+    }
+
+    /// What follows the item at `position`. If that item is gone from the listing, what followed it.
+    pub fn next_after(&self, position: &Position) -> UpNext {
+        match self.place(position) {
+            Place::At(index) => self.item(position.round, index + 1, position.seed),
+            Place::Before(index) => self.item(position.round, index, position.seed),
+        }
+    }
+
+    /// The item at `position` again, wherever in its round it is now; if it is gone, what followed
+    /// it.
+    pub fn resume(&self, position: &Position) -> UpNext {
+        match self.place(position) {
+            Place::At(index) | Place::Before(index) => {
+                self.item(position.round, index, position.seed)
+            }
+        }
+    }
+
+    /// The item at `index` of `round`; one past the end is the next round's first, or the end.
+    fn item(&self, round: u64, index: usize, seed: u64) -> UpNext {
+        if self.objects.is_empty() {
+            return UpNext::Empty;
+        }
+        let (round, index) = match (index < self.objects.len(), self.programme.repeat) {
+            (true, _) => (round, index),
+            (false, true) => (round.wrapping_add(1), 0),
+            (false, false) => return UpNext::Ended,
+        };
+        let object = self.objects[self.order(round, seed)[index]].clone();
+        let position = Position {
+            round,
+            index,
+            key: Some(object.key.clone()),
+            seed,
+        };
+        UpNext::Item(object, position)
+    }
+
+    fn place(&self, position: &Position) -> Place {
+        let Some(key) = &position.key else {
+            return Place::At(position.index.min(self.objects.len()));
+        };
+        let order = self.order(position.round, position.seed);
+        // An object listed twice is the one nearest to where it was.
+        let same = (0..order.len())
+            .filter(|index| self.objects[order[*index]].key == *key)
+            .min_by_key(|index| index.abs_diff(position.index));
+        match same {
+            Some(index) => Place::At(index),
+            None => Place::Before(self.where_it_was(key, position)),
+        }
+    }
+
+    /// Where in its round an object that is gone would stand.
+    fn where_it_was(&self, key: &str, position: &Position) -> usize {
+        match self.programme.order {
+            Order::Shuffle => {
+                let rank = shuffle::rank(position.seed, position.round, key, 0);
+                let ranks = self.ranks(position.round, position.seed);
+                ranks.iter().filter(|other| **other < rank).count()
+            }
+            Order::Listed => {
+                let ends = self.starts.iter().skip(1).copied();
+                let ends = ends.chain([self.objects.len()]);
+                let lines = self.programme.items.iter().zip(&self.starts).zip(ends);
+                lines
+                    .filter_map(|((spec, start), end)| match spec {
+                        ItemSpec::Key(named) => (named == key).then_some(*start),
+                        ItemSpec::Prefix(prefix) => key.starts_with(prefix.as_str()).then(|| {
+                            let line = &self.objects[*start..end];
+                            start + line.partition_point(|object| object.key.as_str() < key)
+                        }),
+                    })
+                    .min_by_key(|index| index.abs_diff(position.index))
+                    // The programme does not know it any more: go on where it was.
+                    .unwrap_or(position.index.min(self.objects.len()))
+            }
+        }
+    }
+
+    /// Indices into `objects` in the order in which `round` plays them.
+    fn order(&self, round: u64, seed: u64) -> Vec<usize> {
+        match self.programme.order {
+            Order::Listed => (0..self.objects.len()).collect(),
+            Order::Shuffle => self.shuffled(round, seed),
+        }
+    }
+
+    /// Shuffled, and so that a round does not begin with what the one before ended with, if there is
+    /// anything else.
+    fn shuffled(&self, round: u64, seed: u64) -> Vec<usize> {
+        if self.objects.len() == 2 {
+            // Only one order never plays the same item twice in a row.
+            return shuffle::by_rank(&self.ranks(0, seed));
+        }
+        let mut order = shuffle::by_rank(&self.ranks(round, seed));
+        let Some(before) = round.checked_sub(1) else {
+            return order;
+        };
+        let key = |at: &usize| &self.objects[*at].key;
+        // Only the first place is changed below, never the last: so this is how that round ended.
+        let last = shuffle::by_rank(&self.ranks(before, seed)).last().map(key);
+        if order.first().map(key) == last {
+            let middle = 1..order.len().saturating_sub(1);
+            if let Some(other) = middle.into_iter().find(|at| Some(key(&order[*at])) != last) {
+                order.swap(0, other);
+            }
+        }
+        order
+    }
+
+    fn ranks(&self, round: u64, seed: u64) -> Vec<u64> {
+        self.objects
+            .iter()
+            .zip(&self.occurrences)
+            .map(|(object, occurrence)| shuffle::rank(seed, round, &object.key, *occurrence))
+            .collect()
+    }
+}
+
+fn occurrences(objects: &[ListedObject]) -> Vec<u64> {
+    let mut seen: HashMap<&str, u64> = HashMap::new();
+    objects
+        .iter()
+        .map(|object| {
+            let count = seen.entry(&object.key).or_default();
+            *count += 1;
+            *count - 1
+        })
+        .collect()
 }
