@@ -101,15 +101,12 @@ impl Registry {
         todo!()
     }
 
-    /// Creates or replaces a stream: saved first, then applied.
+    /// Creates or replaces a stream from the JSON text of its configuration: saved first, then
+    /// applied.
     ///
     /// # Errors
     /// `Invalid` with every problem, `NotSaved`.
-    pub async fn put_config(
-        &self,
-        _id: &StreamId,
-        _config: serde_json::Value,
-    ) -> Result<Applied, RequestError> {
+    pub async fn put_config(&self, _id: &StreamId, _text: &[u8]) -> Result<Applied, RequestError> {
         todo!()
     }
 

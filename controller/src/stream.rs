@@ -3,5 +3,5 @@
 pub mod request;
 pub mod status;
 
-pub use request::{Applied, Problem, RequestError, Take};
+pub use request::{Applied, RequestError, Take};
 pub use status::{ProgrammeStatus, StreamStatus};

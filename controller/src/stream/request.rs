@@ -1,6 +1,7 @@
 //! What can be asked of a stream, and why it can be refused.
 
 use storage::model::StreamId;
+use storage::model::problems::Problem;
 
 /// What to put on air.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,15 +10,6 @@ pub enum Take {
     Programme,
     /// The slate, until something else is taken.
     Slate,
-}
-
-/// One thing that is wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, as `destinations[0].url`.
-    pub path: String,
-    /// What is wrong there, and what would be right.
-    pub message: String,
 }
 
 /// What became of a new configuration.

@@ -12,48 +12,36 @@ use storage::model::{
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct StreamStatus {
     /// The stream.
-    #[schema(value_type = String)]
     pub stream_id: StreamId,
     /// What is going on.
-    #[schema(value_type = String)]
     pub state: ObservedState,
     /// Since when.
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// What the operator asked for last.
-    #[schema(value_type = String)]
     pub desired: DesiredState,
     /// The worker's process, while there is one.
     pub pid: Option<u32>,
     /// When that worker started.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// When it last answered.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_health_check: Option<Timestamp>,
     /// Restarts since the operator's last start.
     pub restarts: u32,
     /// When the next worker is started, in `backoff`.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_restart_at: Option<Timestamp>,
     /// Exit code of the last worker that ended; `null` when a signal ended it.
     pub exit_code: Option<i32>,
     /// Why the stream is not as wanted, or was not.
-    #[schema(value_type = Option<Object>)]
     pub error: Option<ErrorReport>,
     /// What the viewer sees.
-    #[schema(value_type = Option<Object>)]
     pub on_air: Option<OnAir>,
     /// The shape on air.
-    #[schema(value_type = Option<Object>)]
     pub format: Option<StreamFormat>,
     /// Each destination's own state.
-    #[schema(value_type = Vec<Object>)]
     pub destinations: Vec<DestinationReport>,
     /// The programme as the worker found it.
     pub programme: ProgrammeStatus,
     /// Whether the preview is being written.
-    #[schema(value_type = String)]
     pub preview: PreviewState,
     /// The configuration has changed in a way that only a restart of the stream applies.
     pub restart_needed: bool,
@@ -65,13 +53,10 @@ pub struct ProgrammeStatus {
     /// Playable items in a round; `null` without a worker.
     pub items: Option<usize>,
     /// When the bucket was last listed with success.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub listed_at: Option<Timestamp>,
     /// Items that were skipped, and why.
-    #[schema(value_type = Vec<Object>)]
     pub problems: Vec<ItemProblem>,
     /// Why the bucket could not be listed, or that it is empty.
-    #[schema(value_type = Option<Object>)]
     pub error: Option<ErrorReport>,
 }
 
