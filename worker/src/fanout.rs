@@ -1,1 +1,161 @@
 //! Hands every released packet to every output.
+//!
+//! Owned by playout, which calls it between two wake-ups: nothing here waits. A destination that
+//! is slow, dead or being changed has its own task and its own queue, so it delays nobody.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::model::report::PreviewState;
+use storage::model::{
+    DestinationConfig, DestinationReport, ErrorReport, Job, JobSecrets, RetryConfig,
+};
+use tokio::sync::watch;
+
+use crate::flv::Packet;
+use crate::output::{Output, Publisher};
+use crate::preview::Preview;
+
+/// The headers in force: what a decoder must have before the next packet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// `AVCDecoderConfigurationRecord`.
+    pub video: Option<Bytes>,
+    /// `AudioSpecificConfig`.
+    pub audio: Option<Bytes>,
+}
+
+/// All outputs of a stream.
+#[derive(Debug)]
+pub struct Fanout {
+    publisher: Arc<Publisher>,
+    outputs: Vec<Output>,
+    /// Removed from the configuration, closing.
+    leaving: Vec<Output>,
+    preview: Preview,
+    headers: Headers,
+    changes: watch::Sender<()>,
+}
+
+impl Fanout {
+    /// Starts the outputs that `job` names. Asks this FFmpeg once whether it can be given a key
+    /// outside its arguments, when a destination has a key at all.
+    pub async fn start(job: &Job, secrets: &JobSecrets) -> Self {
+        let publisher = Arc::new(Publisher::new(job, secrets).await);
+        let mut fanout = Self {
+            preview: Preview::new(job),
+            publisher,
+            outputs: Vec::new(),
+            leaving: Vec::new(),
+            headers: Headers::default(),
+            changes: watch::Sender::new(()),
+        };
+        fanout.reconfigure(&job.config.destinations, job.config.retry);
+        fanout
+    }
+
+    /// Hands over packets in air time and decode order. A header is in force for the packets after
+    /// it; it needs to be sent only when it differs from the one before. Never blocks.
+    pub fn send(&mut self, packets: &[Packet]) {
+        for output in &self.outputs {
+            output.queue().push(packets);
+        }
+        self.preview.push(packets);
+        for packet in packets {
+            self.headers.follow(packet);
+        }
+    }
+
+    /// Says that the next packets follow a join between items: connections that are to be renewed
+    /// soon are renewed here, where a viewer loses least.
+    pub fn mark_join(&self) {
+        for output in &self.outputs {
+            output.queue().mark_join();
+        }
+    }
+
+    /// Goes on with these destinations: new ones are added, missing ones closed, the others are
+    /// not touched. A changed `retry` holds from the next failure on.
+    pub fn reconfigure(&mut self, destinations: &[DestinationConfig], retry: RetryConfig) {
+        self.leaving.retain(|output| !output.has_ended());
+        let mut before = std::mem::take(&mut self.outputs);
+        let mut kept: Vec<Option<Output>> = Vec::new();
+        for wanted in destinations {
+            let at = before.iter().position(|output| output.config() == wanted);
+            kept.push(at.map(|at| before.swap_remove(at)));
+        }
+        for output in &before {
+            output.close();
+        }
+        self.leaving.append(&mut before);
+        for (wanted, kept) in destinations.iter().zip(kept) {
+            let output = kept.unwrap_or_else(|| {
+                let predecessors = self.leaving.iter().map(Output::ended).collect();
+                Output::start(
+                    wanted.clone(),
+                    retry,
+                    &self.publisher,
+                    &self.headers,
+                    predecessors,
+                    self.changes.clone(),
+                )
+            });
+            output.set_retry(retry);
+            self.outputs.push(output);
+        }
+        self.changes.send_replace(());
+    }
+
+    /// One report per destination, in the configured order.
+    pub fn reports(&self) -> Vec<DestinationReport> {
+        self.outputs.iter().map(Output::report).collect()
+    }
+
+    /// Wakes up when the state of a destination or of the preview changes; the counters in the
+    /// reports also change without it.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The last failure, once there are destinations and every one of them was given up.
+    pub fn exhausted(&self) -> Option<ErrorReport> {
+        let given_up = |output: &Output| output.given_up();
+        let mut failures = Vec::with_capacity(self.outputs.len());
+        for output in &self.outputs {
+            failures.push(given_up(output)?);
+        }
+        failures.pop()
+    }
+
+    /// Starts the preview, or keeps it for another minute.
+    pub fn touch_preview(&mut self) {
+        self.preview.touch(&self.headers, self.changes.clone());
+    }
+
+    /// Whether the preview is being written.
+    pub fn preview(&self) -> PreviewState {
+        self.preview.state()
+    }
+
+    /// Closes every output: what is queued is not waited for, FFmpeg ends its session properly.
+    pub async fn stop(self) {
+        let all = self.outputs.into_iter().chain(self.leaving);
+        let outputs: Vec<_> = all.map(Output::stop).collect();
+        futures_util::future::join(
+            futures_util::future::join_all(outputs),
+            self.preview.stop(),
+        )
+        .await;
+    }
+}
+
+impl Headers {
+    /// Takes over what `packet` changes.
+    pub fn follow(&mut self, packet: &Packet) {
+        match packet {
+            Packet::VideoHeader(header) => self.video = Some(header.clone()),
+            Packet::AudioHeader(header) => self.audio = Some(header.clone()),
+            Packet::Video(_) | Packet::Audio(_) => {}
+        }
+    }
+}

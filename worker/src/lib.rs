@@ -16,6 +16,7 @@ pub mod fanout;
 pub mod ffmpeg;
 pub mod flv;
 pub mod output;
+pub mod logging;
 pub mod playout;
 pub mod position;
 pub mod preview;

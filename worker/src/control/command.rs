@@ -1,0 +1,51 @@
+//! What the control socket asks of playout, and what it may read.
+
+use storage::model::{StreamConfig, WorkerReport};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The control socket's two ends into playout: the report it shows, the commands it passes on.
+#[derive(Debug, Clone)]
+pub struct ControlPort {
+    /// Published by playout on every change and every second.
+    pub report: watch::Receiver<WorkerReport>,
+    /// Read by playout.
+    pub commands: mpsc::Sender<Command>,
+}
+
+/// What an operator can ask of a running stream.
+#[derive(Debug)]
+pub enum Command {
+    /// Cut to the next item.
+    Skip(oneshot::Sender<Result<(), NothingToSkip>>),
+    /// Change what is wanted on air.
+    Take(Take),
+    /// Keep the preview alive.
+    Preview,
+    /// Go on with another configuration, touching only what changed.
+    Reconfigure(
+        Box<StreamConfig>,
+        oneshot::Sender<Result<(), FormatChanged>>,
+    ),
+    /// End the stream.
+    Stop,
+}
+
+/// What can be wanted on air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Take {
+    /// The programme.
+    Programme,
+    /// The slate, until something else is taken.
+    Slate,
+}
+
+/// Answer to a skip while no programme item is on air or coming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nothing to skip: no item of the programme is on air")]
+pub struct NothingToSkip;
+
+/// Answer to a configuration whose format or slate differs from the one on air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the format or the slate changed: platforms tie them to a connection, restart the stream")]
+pub struct FormatChanged;
