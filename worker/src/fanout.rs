@@ -141,11 +141,8 @@ impl Fanout {
     pub async fn stop(self) {
         let all = self.outputs.into_iter().chain(self.leaving);
         let outputs: Vec<_> = all.map(Output::stop).collect();
-        futures_util::future::join(
-            futures_util::future::join_all(outputs),
-            self.preview.stop(),
-        )
-        .await;
+        futures_util::future::join(futures_util::future::join_all(outputs), self.preview.stop())
+            .await;
     }
 }
 

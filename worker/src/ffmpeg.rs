@@ -1,1 +1,2 @@
 //! Everything that knows FFmpeg's command line and words.
+pub mod classify;

@@ -38,7 +38,9 @@ impl std::str::FromStr for LogFormat {
         match text {
             "json" => Ok(Self::Json),
             "pretty" => Ok(Self::Pretty),
-            other => Err(format!("LOG_FORMAT is {other:?}; it must be json or pretty")),
+            other => Err(format!(
+                "LOG_FORMAT is {other:?}; it must be json or pretty"
+            )),
         }
     }
 }

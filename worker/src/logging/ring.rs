@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lines kept.
-pub const RING_LINES: usize = 1000;
+pub(super) const RING_LINES: usize = 1000;
 /// Bytes kept: a flood of long lines must not become memory.
 const RING_BYTES: usize = 512 * 1024;
 /// Bytes kept of one line.

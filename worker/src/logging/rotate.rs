@@ -32,7 +32,11 @@ struct Log {
 impl Rotating {
     /// Standard output; rotated when it is the file at `log_file`.
     pub(super) fn stdout(log_file: &Path) -> Self {
-        let out = io::stdout().as_fd().try_clone_to_owned().ok().map(File::from);
+        let out = io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .ok()
+            .map(File::from);
         Self::new(out, log_file, LIMIT_BYTES)
     }
 
@@ -103,7 +107,12 @@ mod tests {
         }
         let old = std::fs::read_to_string(dir.path().join("main.log.1")).expect("rotated");
         let new = std::fs::read_to_string(&path).expect("there");
-        assert!(old.len() <= 100 && new.len() <= 100, "{} {}", old.len(), new.len());
+        assert!(
+            old.len() <= 100 && new.len() <= 100,
+            "{} {}",
+            old.len(),
+            new.len()
+        );
         let lines: Vec<_> = old.lines().chain(new.lines()).collect();
         let all: Vec<_> = (10..25).map(|number| format!("line {number}")).collect();
         assert_eq!(lines, all);
