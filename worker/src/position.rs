@@ -91,5 +91,6 @@ fn write(path: &Path, position: &PositionFile) -> anyhow::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    anyhow::bail!("not written: {} bytes", bytes.len());
+    storage::atomic::write(path, &bytes)?;
+    Ok(())
 }
