@@ -2,6 +2,13 @@
 //!
 //! Source: Adobe Flash Video File Format Specification 10.1, annex E.
 
+pub mod codec;
 pub mod packet;
+pub mod reader;
+mod tag;
+pub mod writer;
 
+pub use codec::{AudioConfig, VideoConfig};
 pub use packet::{AudioPacket, Packet, VideoPacket};
+pub use reader::{FlvError, FlvReader};
+pub use writer::{FlvWriter, Metadata};

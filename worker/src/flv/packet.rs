@@ -47,4 +47,18 @@ impl Packet {
             Self::Audio(audio) => Some(audio.ts_ms),
         }
     }
+
+    /// Picture, or the header of it; otherwise sound.
+    pub fn is_video(&self) -> bool {
+        matches!(self, Self::VideoHeader(_) | Self::Video(_))
+    }
+
+    /// What it weighs in a queue.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::VideoHeader(payload) | Self::AudioHeader(payload) => payload.len(),
+            Self::Video(video) => video.payload.len(),
+            Self::Audio(audio) => audio.payload.len(),
+        }
+    }
 }
