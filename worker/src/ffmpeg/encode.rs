@@ -1,0 +1,74 @@
+//! How a picture and a sound are brought into a stream's format.
+
+use programme::StreamFormat;
+use programme::format::{AUDIO_CHANNELS, AUDIO_RATE_HZ};
+
+/// Seconds between keyframes, as both YouTube and Twitch recommend.
+pub const GOP_S: u32 = 2;
+
+/// Threads of an encoder or decoder: it works ahead in bursts and must leave room for the outputs.
+pub const THREADS: &str = "2";
+
+/// Reordered pictures between two that are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reorder {
+    /// None: decode order is presentation order.
+    None,
+    /// Two, which all players take.
+    Two,
+}
+
+/// Output options for H.264 at the format's rate: closed GOPs of [`GOP_S`], nothing above the
+/// bit rate for longer than two seconds.
+pub fn video(format: StreamFormat, reorder: Reorder) -> Vec<String> {
+    let gop = (format.fps * GOP_S).to_string();
+    let rate = format!("{}k", format.video_kbps);
+    let buffer = format!("{}k", format.video_kbps * 2);
+    let reordered = match reorder {
+        Reorder::None => "0",
+        Reorder::Two => "2",
+    };
+    strings([
+        "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-pix_fmt", "yuv420p",
+        "-threads", THREADS, "-b:v", &rate, "-maxrate", &rate, "-bufsize", &buffer, "-g", &gop,
+        "-keyint_min", &gop, "-sc_threshold", "0", "-bf", reordered,
+    ])
+}
+
+/// Output options for AAC-LC in the one shape every stream has.
+pub fn audio(format: StreamFormat) -> Vec<String> {
+    let kbps = format!("{}k", format.audio_kbps);
+    let rate = AUDIO_RATE_HZ.to_string();
+    let channels = AUDIO_CHANNELS.to_string();
+    strings([
+        "-c:a", "aac", "-b:a", &kbps, "-ar", &rate, "-ac", &channels,
+    ])
+}
+
+/// Filter that fits any picture into the format: letterboxed, square pixels, constant rate.
+///
+/// `dar` is the display ratio, so pixels that are not square are squared by the same scaling.
+pub fn fit_picture(format: StreamFormat) -> String {
+    let StreamFormat {
+        width, height, fps, ..
+    } = format;
+    format!(
+        "fps={fps},\
+         scale=w='if(gt(dar,{width}/{height}),{width},max(2,trunc({height}*dar/2)*2))'\
+         :h='if(gt(dar,{width}/{height}),max(2,trunc({width}/dar/2)*2),{height})',\
+         setsar=1,pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
+    )
+}
+
+/// FLV with nothing in it that a reader of packets would have to skip, written in large pieces.
+pub fn flv_to_stdout() -> Vec<String> {
+    strings([
+        "-flush_packets", "0", "-flvflags", "+no_duration_filesize+no_metadata+no_sequence_end",
+        "-f", "flv", "pipe:1",
+    ])
+}
+
+/// Owned texts of `parts`.
+pub(super) fn strings<const N: usize>(parts: [&str; N]) -> Vec<String> {
+    parts.map(str::to_owned).to_vec()
+}

@@ -1,0 +1,154 @@
+//! The command line that turns one file into FLV on standard output.
+//!
+//! The file is reached through the worker's own loopback address, which redirects to a signed one;
+//! FFmpeg may open no other kind of address, no local file and no container that names others
+//! (playlists): what is in a bucket must not decide what is opened.
+
+use programme::fit::FORMAT_WHITELIST;
+use programme::{Fit, MediaInfo, StreamFormat};
+
+use super::encode::{self, Reorder, strings};
+
+/// Colour behind the sound of a file without picture.
+const STILL_COLOUR: &str = "0x12161c";
+
+/// Positions below this are the beginning.
+const MIN_SEEK_S: f64 = 0.05;
+
+/// What is to be read, and what it should become.
+#[derive(Debug, Clone, Copy)]
+pub struct FileInput<'a> {
+    /// Loopback address of the media server.
+    pub url: &'a str,
+    /// Begin here; a copied picture begins at the keyframe before.
+    pub start_s: f64,
+    /// As probed.
+    pub info: &'a MediaInfo,
+    /// As decided for `format`.
+    pub fit: &'a Fit,
+    /// The stream's.
+    pub format: StreamFormat,
+}
+
+/// What becomes of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Track {
+    Absent,
+    Copy,
+    Transcode,
+}
+
+/// Options before `-i` for anything read over HTTP, `formats` being the containers allowed.
+///
+/// A connection that is cut or refused is made again for two seconds; longer is the director's
+/// matter. All of these exist in FFmpeg 5.1 to 9.0.
+pub fn http_input(formats: &str) -> Vec<String> {
+    strings([
+        "-format_whitelist", formats, "-protocol_whitelist", "http,https,tcp,tls", "-rw_timeout",
+        "5000000", "-reconnect", "1", "-reconnect_on_network_error", "1",
+        "-reconnect_on_http_error", "5xx,429", "-reconnect_delay_max", "2",
+    ])
+}
+
+/// Options that stand first in every FFmpeg run whose lines are read.
+pub fn quiet() -> Vec<String> {
+    strings(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning"])
+}
+
+// === impl FileInput ===
+
+impl FileInput<'_> {
+    /// Arguments for FFmpeg.
+    pub fn args(&self) -> Vec<String> {
+        let (video, audio) = self.tracks();
+        let mut args = quiet();
+        args.extend(http_input(FORMAT_WHITELIST));
+        if video == Track::Transcode {
+            args.extend(strings(["-threads", encode::THREADS]));
+        }
+        if self.start_s > MIN_SEEK_S {
+            // With one track copied from the keyframe before, the other must begin there too.
+            if video == Track::Copy {
+                args.push("-noaccurate_seek".to_owned());
+            }
+            args.extend(["-ss".to_owned(), format!("{:.3}", self.start_s)]);
+        }
+        args.extend(["-i".to_owned(), self.url.to_owned()]);
+        self.video_args(&mut args, video);
+        self.audio_args(&mut args, audio);
+        args.extend(strings(["-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]));
+        args.extend(encode::flv_to_stdout());
+        args
+    }
+
+    /// Whether anything is encoded, which costs a core's attention for a while.
+    pub fn encodes(&self) -> bool {
+        let (video, audio) = self.tracks();
+        video != Track::Copy || audio == Track::Transcode
+    }
+
+    fn tracks(&self) -> (Track, Track) {
+        let (video_reasons, audio_reasons) = match self.fit {
+            Fit::Copy | Fit::Unplayable { .. } => (0, 0),
+            Fit::Transcode { video, audio } => (video.len(), audio.len()),
+        };
+        let track = |present: bool, reasons: usize| match (present, reasons) {
+            (false, _) => Track::Absent,
+            (true, 0) => Track::Copy,
+            (true, _) => Track::Transcode,
+        };
+        (
+            track(self.info.video.is_some(), video_reasons),
+            track(self.info.audio.is_some(), audio_reasons),
+        )
+    }
+
+    fn video_args(&self, args: &mut Vec<String>, video: Track) {
+        match video {
+            // `V`: not the cover picture of a music file.
+            Track::Copy => args.extend(strings(["-map", "0:V:0", "-c:v", "copy"])),
+            Track::Transcode => {
+                args.extend(strings(["-map", "0:V:0", "-vf"]));
+                args.push(self.picture_filter());
+                args.extend(encode::video(self.format, Reorder::Two));
+            }
+            Track::Absent => {
+                args.extend(strings(["-f", "lavfi", "-i"]));
+                args.push(self.still());
+                args.extend(strings(["-map", "1:v:0", "-shortest"]));
+                args.extend(encode::video(self.format, Reorder::None));
+                args.extend(strings(["-tune", "stillimage"]));
+            }
+        }
+    }
+
+    fn audio_args(&self, args: &mut Vec<String>, audio: Track) {
+        match audio {
+            Track::Absent => args.push("-an".to_owned()),
+            Track::Copy => args.extend(strings(["-map", "0:a:0", "-c:a", "copy"])),
+            Track::Transcode => {
+                // Holes and overlaps of the file are filled and trimmed, never shifted along.
+                args.extend(strings(["-map", "0:a:0", "-af", "aresample=async=1"]));
+                args.extend(encode::audio(self.format));
+            }
+        }
+    }
+
+    fn picture_filter(&self) -> String {
+        let interlaced = self.info.video.as_ref().is_some_and(|v| v.interlaced);
+        let deinterlace = if interlaced { "bwdif=mode=send_frame," } else { "" };
+        format!("{deinterlace}{}", encode::fit_picture(self.format))
+    }
+
+    /// The picture of a file that has none, as long as its sound.
+    fn still(&self) -> String {
+        let StreamFormat {
+            width, height, fps, ..
+        } = self.format;
+        let length = match self.info.duration_s {
+            Some(duration_s) => format!(":d={:.3}", (duration_s - self.start_s).max(0.1)),
+            None => String::new(),
+        };
+        format!("color=c={STILL_COLOUR}:s={width}x{height}:r={fps}{length}")
+    }
+}

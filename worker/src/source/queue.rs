@@ -1,0 +1,369 @@
+//! What a reader has in hand for the air: a queue bounded in bytes and media time.
+//!
+//! One reader fills it, playout empties it; both hold it by `Arc`. Above its bound the reader
+//! stops (the pipe fills, FFmpeg blocks) and goes on below half of it, so both processes work in
+//! bursts and sleep between them. Each side is woken only when something changed for it: the
+//! reader when there is room again, playout when the source becomes ready, has something again
+//! after it had nothing, or ends.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use storage::model::ErrorReport;
+use tokio::sync::Notify;
+
+use crate::flv::Packet;
+
+/// Media a source must have in hand before it may go on air, ms.
+pub const READY_MS: i64 = 500;
+
+/// How much a queue may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// Payload bytes.
+    pub bytes: usize,
+    /// Media time between its oldest and its newest packet, ms.
+    pub media_ms: i64,
+}
+
+/// Which tracks a source will deliver; known once it was probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tracks {
+    /// A picture.
+    pub video: bool,
+    /// Sound.
+    pub audio: bool,
+}
+
+/// Why nothing will be added any more.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceEnd {
+    /// The file was read to its end.
+    Complete,
+    /// The file ended before its stated length.
+    Short {
+        /// Seconds into the file of the last packet.
+        media_s: f64,
+        /// Seconds the file should have.
+        expected_s: f64,
+    },
+    /// It could not be opened or read.
+    Failed(ErrorReport),
+}
+
+/// The packet that would be popped next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// What it is.
+    pub kind: HeadKind,
+    /// Decode time on the source's clock, ms; for a header that of the packet it goes with.
+    pub dts_ms: i64,
+    /// Presentation time on the source's clock, ms.
+    pub pts_ms: i64,
+}
+
+/// Kinds of packet, as far as the order on air depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadKind {
+    /// A sequence header.
+    Header,
+    /// A picture.
+    Video {
+        /// Decoding can begin here.
+        keyframe: bool,
+    },
+    /// An AAC frame.
+    Audio,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct SourceQueue {
+    bounds: QueueBounds,
+    inner: Mutex<Inner>,
+    /// Playout waits here; at most one waiter.
+    changed: Notify,
+    /// The reader waits here; at most one waiter.
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    packets: VecDeque<Packet>,
+    bytes: usize,
+    /// Pictures among `packets`.
+    pictures: usize,
+    /// Largest decode time ever pushed.
+    newest_ms: Option<i64>,
+    /// Decode time of the last packet popped.
+    popped_ms: Option<i64>,
+    tracks: Option<Tracks>,
+    video_header: bool,
+    audio_header: bool,
+    /// Above the bound was reached, and half of it not yet again.
+    full: bool,
+    end: Option<SourceEnd>,
+}
+
+impl Default for QueueBounds {
+    fn default() -> Self {
+        Self {
+            bytes: 4 << 20,
+            media_ms: 4_000,
+        }
+    }
+}
+
+// === impl SourceQueue ===
+
+impl SourceQueue {
+    /// An empty queue.
+    pub fn new(bounds: QueueBounds) -> Self {
+        Self {
+            bounds,
+            inner: Mutex::default(),
+            changed: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
+    /// The next packet's kind and times; `None` when there is nothing in hand.
+    pub fn peek(&self) -> Option<Head> {
+        let inner = self.lock();
+        let front = inner.packets.front()?;
+        Some(match head_of(front) {
+            Some(head) => head,
+            None => inner.header_head(),
+        })
+    }
+
+    /// Takes the next packet.
+    pub fn pop(&self) -> Option<Packet> {
+        let mut inner = self.lock();
+        let packet = inner.pop()?;
+        self.tell_reader(inner);
+        Some(packet)
+    }
+
+    /// Shows the next packet to `look` without taking it.
+    pub fn with_front<R>(&self, look: impl FnOnce(&Packet) -> R) -> Option<R> {
+        self.lock().packets.front().map(look)
+    }
+
+    /// Drops everything before the first keyframe in hand, except headers; whether there is one.
+    pub fn skip_to_keyframe(&self) -> bool {
+        let mut inner = self.lock();
+        let Some(at) = inner.packets.iter().position(is_keyframe) else {
+            return false;
+        };
+        let mut headers = Vec::new();
+        for _ in 0..at {
+            match inner.pop() {
+                Some(header @ (Packet::VideoHeader(_) | Packet::AudioHeader(_))) => {
+                    headers.push(header);
+                }
+                Some(_) | None => {}
+            }
+        }
+        for header in headers.into_iter().rev() {
+            inner.bytes += payload_len(&header);
+            inner.packets.push_front(header);
+        }
+        self.tell_reader(inner);
+        true
+    }
+
+    /// Whether a cut to this source costs nothing: it has the headers of its tracks, a keyframe,
+    /// and either [`READY_MS`] of media or all there is.
+    pub fn is_ready(&self) -> bool {
+        self.lock().is_ready()
+    }
+
+    /// How it ended; packets may still be in hand.
+    pub fn end(&self) -> Option<SourceEnd> {
+        self.lock().end.clone()
+    }
+
+    /// Media time in hand, ms.
+    pub fn buffered_ms(&self) -> i64 {
+        self.lock().buffered_ms()
+    }
+
+    /// Whether another picture is in hand or may still come.
+    pub fn has_video_left(&self) -> bool {
+        let inner = self.lock();
+        inner.pictures > 0 || inner.end.is_none()
+    }
+
+    /// Presentation time of the first keyframe in hand, ms.
+    pub fn first_keyframe_pts_ms(&self) -> Option<i64> {
+        self.lock().packets.iter().find_map(|packet| match packet {
+            Packet::Video(video) if video.keyframe => Some(video.pts_ms),
+            _ => None,
+        })
+    }
+
+    /// Tracks the source will deliver, once known.
+    pub fn tracks(&self) -> Option<Tracks> {
+        self.lock().tracks
+    }
+
+    /// Waits until the source became ready, has something again, or ended. May also return
+    /// without cause: look again. For one waiter at a time.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Reader: what will come.
+    pub(super) fn set_tracks(&self, tracks: Tracks) {
+        self.lock().tracks = Some(tracks);
+    }
+
+    /// Reader: adds what was read.
+    pub(super) fn push_all(&self, packets: impl IntoIterator<Item = Packet>) {
+        let mut inner = self.lock();
+        let was = (inner.packets.is_empty(), inner.is_ready());
+        for packet in packets {
+            inner.push(packet);
+        }
+        if inner.is_above(self.bounds) {
+            inner.full = true;
+        }
+        let now = (inner.packets.is_empty(), inner.is_ready());
+        drop(inner);
+        if was != now {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Reader: nothing will be added any more. Only the first end counts.
+    pub(super) fn finish(&self, end: SourceEnd) {
+        self.lock().end.get_or_insert(end);
+        self.changed.notify_one();
+    }
+
+    /// Reader: waits until it may read on.
+    pub(super) async fn room(&self) {
+        while self.lock().full {
+            self.room.notified().await;
+        }
+    }
+
+    /// Reader: largest decode time it ever delivered, ms.
+    pub(super) fn newest_ms(&self) -> Option<i64> {
+        self.lock().newest_ms
+    }
+
+    fn tell_reader(&self, mut inner: MutexGuard<'_, Inner>) {
+        if inner.full && inner.is_below_half(self.bounds) {
+            inner.full = false;
+            drop(inner);
+            self.room.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics half-way through a change, so a poisoned state is a whole one.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn push(&mut self, packet: Packet) {
+        match &packet {
+            Packet::VideoHeader(_) => self.video_header = true,
+            Packet::AudioHeader(_) => self.audio_header = true,
+            Packet::Video(_) => self.pictures += 1,
+            Packet::Audio(_) => {}
+        }
+        self.newest_ms = self.newest_ms.max(packet.dts_ms());
+        self.bytes += payload_len(&packet);
+        self.packets.push_back(packet);
+    }
+
+    fn pop(&mut self) -> Option<Packet> {
+        let packet = self.packets.pop_front()?;
+        self.bytes -= payload_len(&packet);
+        if matches!(packet, Packet::Video(_)) {
+            self.pictures -= 1;
+        }
+        self.popped_ms = packet.dts_ms().or(self.popped_ms);
+        Some(packet)
+    }
+
+    fn oldest_ms(&self) -> Option<i64> {
+        self.packets.iter().find_map(Packet::dts_ms)
+    }
+
+    fn buffered_ms(&self) -> i64 {
+        match (self.oldest_ms(), self.newest_ms) {
+            (Some(oldest), Some(newest)) => (newest - oldest).max(0),
+            _ => 0,
+        }
+    }
+
+    fn is_above(&self, bounds: QueueBounds) -> bool {
+        self.bytes >= bounds.bytes || self.buffered_ms() >= bounds.media_ms
+    }
+
+    fn is_below_half(&self, bounds: QueueBounds) -> bool {
+        self.bytes < bounds.bytes / 2 && self.buffered_ms() < bounds.media_ms / 2
+    }
+
+    fn is_ready(&self) -> bool {
+        let Some(tracks) = self.tracks else {
+            return false;
+        };
+        let keyframe = self.packets.iter().any(is_keyframe);
+        if !keyframe || !self.video_header {
+            return false;
+        }
+        // A full or ended queue gets no more: a sound that has not begun by then begins late.
+        let all = self.full || self.end.is_some();
+        all || ((self.audio_header || !tracks.audio) && self.buffered_ms() >= READY_MS)
+    }
+
+    fn header_head(&self) -> Head {
+        let ms = self.oldest_ms().or(self.popped_ms).unwrap_or(0);
+        Head {
+            kind: HeadKind::Header,
+            dts_ms: ms,
+            pts_ms: ms,
+        }
+    }
+}
+
+fn head_of(packet: &Packet) -> Option<Head> {
+    match packet {
+        Packet::VideoHeader(_) | Packet::AudioHeader(_) => None,
+        Packet::Video(video) => Some(Head {
+            kind: HeadKind::Video {
+                keyframe: video.keyframe,
+            },
+            dts_ms: video.dts_ms,
+            pts_ms: video.pts_ms,
+        }),
+        Packet::Audio(audio) => Some(Head {
+            kind: HeadKind::Audio,
+            dts_ms: audio.ts_ms,
+            pts_ms: audio.ts_ms,
+        }),
+    }
+}
+
+fn is_keyframe(packet: &Packet) -> bool {
+    matches!(packet, Packet::Video(video) if video.keyframe)
+}
+
+fn payload_len(packet: &Packet) -> usize {
+    match packet {
+        Packet::VideoHeader(bytes) | Packet::AudioHeader(bytes) => bytes.len(),
+        Packet::Video(video) => video.payload.len(),
+        Packet::Audio(audio) => audio.payload.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
