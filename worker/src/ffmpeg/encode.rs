@@ -29,9 +29,30 @@ pub fn video(format: StreamFormat, reorder: Reorder) -> Vec<String> {
         Reorder::Two => "2",
     };
     strings([
-        "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-pix_fmt", "yuv420p",
-        "-threads", THREADS, "-b:v", &rate, "-maxrate", &rate, "-bufsize", &buffer, "-g", &gop,
-        "-keyint_min", &gop, "-sc_threshold", "0", "-bf", reordered,
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-profile:v",
+        "high",
+        "-pix_fmt",
+        "yuv420p",
+        "-threads",
+        THREADS,
+        "-b:v",
+        &rate,
+        "-maxrate",
+        &rate,
+        "-bufsize",
+        &buffer,
+        "-g",
+        &gop,
+        "-keyint_min",
+        &gop,
+        "-sc_threshold",
+        "0",
+        "-bf",
+        reordered,
     ])
 }
 
@@ -40,9 +61,7 @@ pub fn audio(format: StreamFormat) -> Vec<String> {
     let kbps = format!("{}k", format.audio_kbps);
     let rate = AUDIO_RATE_HZ.to_string();
     let channels = AUDIO_CHANNELS.to_string();
-    strings([
-        "-c:a", "aac", "-b:a", &kbps, "-ar", &rate, "-ac", &channels,
-    ])
+    strings(["-c:a", "aac", "-b:a", &kbps, "-ar", &rate, "-ac", &channels])
 }
 
 /// Filter that fits any picture into the format: letterboxed, square pixels, constant rate.
@@ -63,8 +82,13 @@ pub fn fit_picture(format: StreamFormat) -> String {
 /// FLV with nothing in it that a reader of packets would have to skip, written in large pieces.
 pub fn flv_to_stdout() -> Vec<String> {
     strings([
-        "-flush_packets", "0", "-flvflags", "+no_duration_filesize+no_metadata+no_sequence_end",
-        "-f", "flv", "pipe:1",
+        "-flush_packets",
+        "0",
+        "-flvflags",
+        "+no_duration_filesize+no_metadata+no_sequence_end",
+        "-f",
+        "flv",
+        "pipe:1",
     ])
 }
 

@@ -158,11 +158,9 @@ impl SourceQueue {
         };
         let mut headers = Vec::new();
         for _ in 0..at {
-            match inner.pop() {
-                Some(header @ (Packet::VideoHeader(_) | Packet::AudioHeader(_))) => {
-                    headers.push(header);
-                }
-                Some(_) | None => {}
+            let popped = inner.pop();
+            if let Some(Packet::VideoHeader(_) | Packet::AudioHeader(_)) = popped {
+                headers.extend(popped);
             }
         }
         for header in headers.into_iter().rev() {

@@ -96,7 +96,12 @@ fn a_header_is_due_with_the_packet_it_goes_with() {
 #[test]
 fn skipping_keeps_headers_and_drops_the_rest() {
     let queue = queue(1 << 20, 4_000);
-    queue.push_all([video(0, false), headers()[0].clone(), audio(10), video(40, false)]);
+    queue.push_all([
+        video(0, false),
+        headers()[0].clone(),
+        audio(10),
+        video(40, false),
+    ]);
     assert!(!queue.skip_to_keyframe());
     queue.push_all([video(80, true), audio(90)]);
     assert!(queue.skip_to_keyframe());
