@@ -137,3 +137,144 @@ impl Backoff {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn waits(policy: Policy, count: usize) -> Vec<u64> {
+        let mut backoff = Backoff::new(policy);
+        let now = Instant::now();
+        (0..count)
+            .map(|_| match backoff.failed(now, 0.5) {
+                Next::Retry { after, .. } => after.as_secs(),
+                Next::GiveUp { .. } => 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn doubles_from_one_second_to_two_minutes() {
+        let expected = [1, 2, 4, 8, 16, 32, 64, 120, 120, 120];
+        assert_eq!(waits(Policy::default(), 10), expected);
+    }
+
+    #[test]
+    fn the_ladder_of_three_tries_gives_up_after_the_third() {
+        let policy = Policy {
+            initial: 30 * SECOND,
+            max_attempts: Some(3),
+            ..Policy::default()
+        };
+        assert_eq!(waits(policy, 4), [30, 60, 120, 0]);
+
+        let mut backoff = Backoff::new(policy);
+        let now = Instant::now();
+        for attempt in 1..=3 {
+            let next = backoff.failed(now, 0.5);
+            assert!(matches!(next, Next::Retry { attempt: a, .. } if a == attempt));
+        }
+        assert_eq!(backoff.failed(now, 0.5), Next::GiveUp { attempts: 3 });
+        assert_eq!(backoff.failed(now, 0.5), Next::GiveUp { attempts: 3 });
+    }
+
+    #[test]
+    fn no_attempt_allowed_gives_up_at_once() {
+        let policy = Policy {
+            max_attempts: Some(0),
+            ..Policy::default()
+        };
+        let next = Backoff::new(policy).failed(Instant::now(), 0.5);
+        assert_eq!(next, Next::GiveUp { attempts: 0 });
+    }
+
+    #[test]
+    fn sixty_seconds_of_health_forget_and_59_do_not() {
+        let mut backoff = Backoff::new(Policy::default());
+        let mut now = Instant::now();
+        let _ = backoff.failed(now, 0.5);
+        let _ = backoff.failed(now, 0.5);
+
+        backoff.healthy_since(now);
+        now += 59 * SECOND;
+        backoff.healthy_since(now);
+        assert_eq!(backoff.attempts(), 2);
+        let _ = backoff.failed(now, 0.5);
+        assert_eq!(backoff.attempts(), 3);
+
+        backoff.healthy_since(now);
+        now += 60 * SECOND;
+        backoff.healthy_since(now);
+        assert_eq!(backoff.attempts(), 0, "seen while it is healthy");
+
+        let _ = backoff.failed(now, 0.5);
+        backoff.healthy_since(now);
+        now += 61 * SECOND;
+        let next = backoff.failed(now, 0.5);
+        let first = Next::Retry {
+            after: SECOND,
+            attempt: 1,
+        };
+        assert_eq!(next, first, "seen at the next failure");
+    }
+
+    #[test]
+    fn interrupted_health_counts_from_its_return() {
+        let mut backoff = Backoff::new(Policy::default());
+        let start = Instant::now();
+        let _ = backoff.failed(start, 0.5);
+        backoff.healthy_since(start);
+        backoff.unhealthy();
+        backoff.healthy_since(start + 50 * SECOND);
+        backoff.healthy_since(start + 100 * SECOND);
+        assert_eq!(backoff.attempts(), 1);
+        backoff.healthy_since(start + 110 * SECOND);
+        assert_eq!(backoff.attempts(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn waits_stay_within_their_bounds(
+            initial_ms in 0_u64..10_000,
+            factor in 0.0_f64..20.0,
+            max_ms in 0_u64..10_000_000,
+            failures in 1_usize..200,
+            random in 0.0_f64..1.0,
+        ) {
+            let policy = Policy {
+                initial: Duration::from_millis(initial_ms),
+                factor,
+                max: Duration::from_millis(max_ms),
+                ..Policy::default()
+            };
+            let mut backoff = Backoff::new(policy);
+            let now = Instant::now();
+            let mut before = Duration::ZERO;
+            for attempt in 1..=failures {
+                let Next::Retry { after, attempt: told } = backoff.failed(now, random) else {
+                    return Err(TestCaseError::fail("gave up without a limit"));
+                };
+                prop_assert_eq!(told as usize, attempt);
+                prop_assert!(after >= before, "the same dice never shorten a later wait");
+                prop_assert!(after <= policy.max.mul_f64(1.2) + Duration::from_nanos(1));
+                let least = policy.initial.min(policy.max).mul_f64(0.8);
+                prop_assert!(after + Duration::from_nanos(1) >= least);
+                before = after;
+            }
+        }
+
+        #[test]
+        fn jitter_is_a_fifth_either_way(random in 0.0_f64..1.0) {
+            let next = Backoff::new(Policy::default()).failed(Instant::now(), random);
+            let Next::Retry { after, .. } = next else {
+                return Err(TestCaseError::fail("gave up"));
+            };
+            let expected = 0.8 + 0.4 * random;
+            prop_assert!((after.as_secs_f64() - expected).abs() < 1e-6);
+        }
+    }
+}

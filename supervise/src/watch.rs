@@ -58,9 +58,8 @@ impl Watched {
     /// [`WatchError::Gone`] when there is none.
     pub fn open(pid: i32) -> Result<Self, WatchError> {
         let refused = |source| WatchError::Refused { pid, source };
-        let raw = Pid::from_raw(pid)
-            .filter(|_| pid > 0)
-            .ok_or(WatchError::Gone { pid })?;
+        // Zero and below name groups, not processes.
+        let raw = Pid::from_raw(pid.max(0)).ok_or(WatchError::Gone { pid })?;
         let pidfd = match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(rustix::io::Errno::SRCH) => return Err(WatchError::Gone { pid }),
@@ -148,4 +147,29 @@ fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let fields = std::str::from_utf8(&stat[after_name..]).ok()?;
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_ticks_are_found_after_any_name() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21\n";
+        for name in ["sh", "a b", "x) S 1 2", "((", "\u{fffd}"] {
+            let stat = format!("42 ({name}) {rest}");
+            assert_eq!(parse_start_ticks(stat.as_bytes()), Some(4711), "{name}");
+        }
+        assert_eq!(parse_start_ticks(b"42 (sh) S 1"), None);
+        assert_eq!(parse_start_ticks(b""), None);
+    }
+
+    #[tokio::test]
+    async fn this_process_has_not_ended() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let me = Watched::open(pid).unwrap();
+        assert!(!me.has_exited());
+        assert_eq!(me.pid(), pid);
+        assert_eq!(me.start_ticks().unwrap(), me.start_ticks().unwrap());
+    }
 }
