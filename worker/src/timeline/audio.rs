@@ -1,0 +1,154 @@
+//! The sound: what of it goes out, and silence where there is none.
+//!
+//! Real frames keep their source's times (a shift is added, nothing is moved onto a sample grid),
+//! so nothing accumulates. Silence counts on in nanoseconds from where sound ended.
+
+use super::{NS_PER_MS, rounded_ms};
+use crate::flv::{AudioPacket, Packet};
+use bytes::Bytes;
+
+/// The most silence put in at once by [`SoundTrack::fill_until`].
+const FILL_NS: i64 = 1_000 * NS_PER_MS;
+
+/// One AAC frame that sounds of nothing, from the slate's encoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// Its `AudioSpecificConfig`.
+    pub header: Bytes,
+    /// The frame.
+    pub frame: Bytes,
+    /// Sample rate, Hz.
+    pub rate_hz: u32,
+    /// Samples per channel in it, at that rate.
+    pub frame_samples: u32,
+}
+
+/// The audio track as released so far.
+#[derive(Debug)]
+pub(super) struct SoundTrack {
+    silence: Silence,
+    /// End of what was released, exact; `None` before anything is on air.
+    end_ns: Option<i64>,
+    header: Option<Bytes>,
+    /// The next real frame is its source's first.
+    new_source: bool,
+}
+
+// === impl SoundTrack ===
+
+impl SoundTrack {
+    pub(super) fn new(silence: Silence) -> Self {
+        Self {
+            silence,
+            end_ns: None,
+            header: None,
+            new_source: true,
+        }
+    }
+
+    pub(super) fn expect_new_source(&mut self) {
+        self.new_source = true;
+    }
+
+    /// The first picture of the stream stands here; sound begins with it.
+    pub(super) fn start_no_later_than(&mut self, at_ms: i64) {
+        self.end_ns.get_or_insert(at_ms * NS_PER_MS);
+    }
+
+    pub(super) fn end_ms(&self) -> i64 {
+        self.end_ns.map_or(0, rounded_ms)
+    }
+
+    /// A frame at this air time goes out: at most half of it overlaps what was released, and at
+    /// most half of it sounds after `until_ms`.
+    pub(super) fn follows(&self, air_ms: i64, frame_ns: Option<i64>, until_ms: i64) -> bool {
+        let half_ns = self.frame_ns(frame_ns) / 2;
+        let middle_ns = air_ms * NS_PER_MS + half_ns;
+        self.end_ns.is_some_and(|end_ns| middle_ns >= end_ns)
+            && middle_ns <= until_ms.saturating_mul(NS_PER_MS)
+    }
+
+    /// Puts a frame on air, behind silence where there is a hole. Returns the silent frames.
+    pub(super) fn release(
+        &mut self,
+        audio: AudioPacket,
+        air_ms: i64,
+        frame_ns: Option<i64>,
+        header: Option<&Bytes>,
+        out: &mut Vec<Packet>,
+    ) -> u64 {
+        let frame_ns = self.frame_ns(frame_ns);
+        let start_ns = air_ms * NS_PER_MS;
+        let silent_frames = self.silent_frames_before(start_ns, frame_ns);
+        for _ in 0..silent_frames {
+            self.release_silence(out);
+        }
+        self.announce(header.cloned(), out);
+        self.new_source = false;
+        self.end_ns = Some(start_ns + frame_ns);
+        out.push(Packet::Audio(AudioPacket {
+            ts_ms: air_ms,
+            payload: audio.payload,
+        }));
+        silent_frames
+    }
+
+    /// Silence until sound has come at least this far, a second of it at most. Returns the frames.
+    pub(super) fn fill_until(&mut self, until_ns: i64, out: &mut Vec<Packet>) -> u64 {
+        let Some(first_end_ns) = self.end_ns else {
+            return 0;
+        };
+        let until_ns = until_ns.min(first_end_ns + FILL_NS);
+        let mut frames = 0;
+        while self.end_ns.is_some_and(|end_ns| end_ns < until_ns) {
+            self.release_silence(out);
+            frames += 1;
+        }
+        frames
+    }
+
+    /// Within a source, only a hole of a whole frame is one: sources on a coarse clock are uneven.
+    /// Where a source begins, the number is rounded, so that less than half a frame is left over or
+    /// overlaps.
+    fn silent_frames_before(&self, start_ns: i64, frame_ns: i64) -> u64 {
+        let gap_ns = start_ns - self.end_ns.unwrap_or(start_ns);
+        let silence_ns = self.silence.frame_ns();
+        if gap_ns < frame_ns && !self.new_source {
+            return 0;
+        }
+        u64::try_from((gap_ns + silence_ns / 2 - 1) / silence_ns).unwrap_or(0)
+    }
+
+    fn release_silence(&mut self, out: &mut Vec<Packet>) {
+        let Some(end_ns) = self.end_ns else {
+            return;
+        };
+        self.announce(Some(self.silence.header.clone()), out);
+        let payload = self.silence.frame.clone();
+        out.push(Packet::Audio(AudioPacket {
+            ts_ms: rounded_ms(end_ns),
+            payload,
+        }));
+        self.end_ns = Some(end_ns + self.silence.frame_ns());
+    }
+
+    fn announce(&mut self, header: Option<Bytes>, out: &mut Vec<Packet>) {
+        if header.is_some() && self.header != header {
+            self.header = header.clone();
+            out.extend(header.map(Packet::AudioHeader));
+        }
+    }
+
+    fn frame_ns(&self, of_source_ns: Option<i64>) -> i64 {
+        of_source_ns.unwrap_or_else(|| self.silence.frame_ns())
+    }
+}
+
+// === impl Silence ===
+
+impl Silence {
+    fn frame_ns(&self) -> i64 {
+        let samples = i64::from(self.frame_samples.max(1));
+        samples * 1_000 * NS_PER_MS / i64::from(self.rate_hz.max(1))
+    }
+}
