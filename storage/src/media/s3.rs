@@ -1,0 +1,366 @@
+//! A bucket of S3, R2 or another server of that protocol.
+//!
+//! Path style, because R2 and self-hosted servers have no host name per bucket. Checksums only where
+//! the protocol requires them: the SDK's default trailer is refused by R2 and garage.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedHttpClient,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
+use aws_sdk_s3::primitives::DateTime;
+use aws_smithy_http_client::tls;
+use jiff::Timestamp;
+
+use super::error::{Context, StoreName};
+use super::{MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, Playable, key};
+use crate::model::StorageSettings;
+use crate::model::job::Provider;
+use crate::secret::Secret;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPTS: u32 = 3;
+
+/// A bucket. Cloning shares it.
+#[derive(Clone)]
+pub struct S3Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    bucket: String,
+    prefix: String,
+    playable: Playable,
+    url_ttl: Duration,
+    name: Arc<StoreName>,
+    /// Kept to take them out of what a server may repeat in its messages.
+    keys: Option<(Secret, Secret)>,
+}
+
+/// What a signed address may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Get,
+    Head,
+}
+
+impl S3Store {
+    pub(super) async fn open(
+        settings: &StorageSettings,
+        keys: Option<(Secret, Secret)>,
+    ) -> Result<Self, MediaError> {
+        let bucket = settings.bucket.clone().unwrap_or_default();
+        let name = Arc::new(StoreName::Bucket {
+            bucket: bucket.clone(),
+            endpoint: settings.endpoint.clone(),
+        });
+        let missing = if bucket.is_empty() {
+            Some("set STORAGE_BUCKET")
+        } else if settings.provider == Provider::R2 && settings.endpoint.is_none() {
+            Some("set STORAGE_ACCOUNT_ID, or STORAGE_ENDPOINT")
+        } else {
+            None
+        };
+        if let Some(missing) = missing {
+            let context = Context {
+                operation: MediaOperation::Open,
+                store: name,
+                key: None,
+            };
+            return Err(MediaError::new(MediaErrorKind::Settings(missing), context));
+        }
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client: client(settings, keys.as_ref()).await,
+                bucket,
+                prefix: settings.prefix.clone(),
+                playable: Playable::of(settings),
+                url_ttl: Duration::from_secs(settings.url_ttl_secs),
+                name,
+                keys,
+            }),
+        })
+    }
+
+    pub(super) async fn check(&self) -> Result<(), MediaError> {
+        // HEAD on the bucket would do, but its answer has no body to say what is wrong.
+        let request = self.client().list_objects_v2().bucket(self.bucket());
+        let result = request.prefix(&self.shared.prefix).max_keys(1).send().await;
+        result.map_err(|e| self.failed(MediaOperation::List, None, &e))?;
+        Ok(())
+    }
+
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<MediaObject>, MediaError> {
+        key::check_prefix(prefix).map_err(|why| self.invalid(MediaOperation::List, prefix, why))?;
+        let mut pages = self
+            .client()
+            .list_objects_v2()
+            .bucket(self.bucket())
+            .prefix(self.full(prefix))
+            .into_paginator()
+            .send();
+        let mut objects = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| self.failed(MediaOperation::List, None, &e))?;
+            objects.extend(page.contents().iter().filter_map(|o| self.listed(o)));
+        }
+        Ok(objects)
+    }
+
+    fn listed(&self, object: &aws_sdk_s3::types::Object) -> Option<MediaObject> {
+        let key = object.key()?.strip_prefix(&self.shared.prefix)?;
+        self.shared.playable.has(key).then(|| MediaObject {
+            key: key.to_owned(),
+            size_bytes: bytes(object.size()),
+            modified: object.last_modified().and_then(timestamp),
+            etag: object.e_tag().map(str::to_owned),
+        })
+    }
+
+    pub(super) async fn stat(&self, key: &str) -> Result<MediaObject, MediaError> {
+        self.valid(MediaOperation::Stat, key)?;
+        let request = self.client().head_object().bucket(self.bucket());
+        match request.key(self.full(key)).send().await {
+            Ok(object) => Ok(MediaObject {
+                key: key.to_owned(),
+                size_bytes: bytes(object.content_length()),
+                modified: object.last_modified().and_then(timestamp),
+                etag: object.e_tag().map(str::to_owned),
+            }),
+            Err(e) => {
+                let error = self.failed(MediaOperation::Stat, Some(key), &e);
+                Err(self.explained(error, key).await)
+            }
+        }
+    }
+
+    /// Answers to HEAD have no body: 404 may mean the bucket, 403 a wrong secret. A listing tells.
+    async fn explained(&self, error: MediaError, key: &str) -> MediaError {
+        match error.kind {
+            MediaErrorKind::NoSuchKey | MediaErrorKind::AccessDenied(_) => {
+                match self.check().await {
+                    Ok(()) => error,
+                    Err(reason) => reason.about(MediaOperation::Stat, key),
+                }
+            }
+            _ => error,
+        }
+    }
+
+    pub(super) async fn signed_get(&self, key: &str, ttl: Duration) -> Result<Secret, MediaError> {
+        self.signed(Reading::Get, key, ttl).await
+    }
+
+    /// An address for someone who is about to read the whole object, however long that takes:
+    /// FFmpeg comes back to it at each seek.
+    pub(super) async fn signed_for_reader(
+        &self,
+        reading: Reading,
+        key: &str,
+    ) -> Result<Secret, MediaError> {
+        self.signed(reading, key, self.shared.url_ttl).await
+    }
+
+    /// A GET address answers 403 to HEAD and the other way round.
+    async fn signed(
+        &self,
+        reading: Reading,
+        key: &str,
+        ttl: Duration,
+    ) -> Result<Secret, MediaError> {
+        self.valid(MediaOperation::Sign, key)?;
+        let signing = self.signing(key, ttl)?;
+        let full = self.full(key);
+        let (client, bucket) = (self.client(), self.bucket());
+        match reading {
+            Reading::Get => {
+                let request = client.get_object().bucket(bucket).key(full);
+                self.address(key, request.presigned(signing).await)
+            }
+            Reading::Head => {
+                let request = client.head_object().bucket(bucket).key(full);
+                self.address(key, request.presigned(signing).await)
+            }
+        }
+    }
+
+    pub(super) async fn presigned_put(
+        &self,
+        key: &str,
+        content_type: &str,
+        ttl: Duration,
+    ) -> Result<Secret, MediaError> {
+        self.valid(MediaOperation::Sign, key)?;
+        let signing = self.signing(key, ttl)?;
+        let request = self.client().put_object().bucket(self.bucket());
+        let request = request.key(self.full(key)).content_type(content_type);
+        self.address(key, request.presigned(signing).await)
+    }
+
+    fn signing(&self, key: &str, ttl: Duration) -> Result<PresigningConfig, MediaError> {
+        PresigningConfig::builder()
+            .start_time(SystemTime::now())
+            .expires_in(ttl.clamp(Duration::from_secs(1), MAX_URL_TTL))
+            .build()
+            .map_err(|e| {
+                let context = self.context(MediaOperation::Sign, Some(key));
+                MediaError::new(MediaErrorKind::Unexpected, context).with_detail(&e.to_string())
+            })
+    }
+
+    fn address<E>(
+        &self,
+        key: &str,
+        signed: Result<PresignedRequest, SdkError<E, HttpResponse>>,
+    ) -> Result<Secret, MediaError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        match signed {
+            Ok(request) => Ok(Secret::new(request.uri())),
+            Err(e) => Err(self.failed(MediaOperation::Sign, Some(key), &e)),
+        }
+    }
+
+    pub(super) async fn delete(&self, key: &str) -> Result<(), MediaError> {
+        self.valid(MediaOperation::Delete, key)?;
+        let request = self.client().delete_object().bucket(self.bucket());
+        match request.key(self.full(key)).send().await {
+            Ok(_) => Ok(()),
+            Err(e) => match self.failed(MediaOperation::Delete, Some(key), &e) {
+                // AWS and R2 call this a success; not every server does.
+                gone if gone.kind == MediaErrorKind::NoSuchKey => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    // === for upload.rs ===
+
+    pub(super) fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    pub(super) fn bucket(&self) -> &str {
+        &self.shared.bucket
+    }
+
+    /// The key as the server knows it.
+    pub(super) fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.shared.prefix)
+    }
+
+    pub(super) fn valid(&self, operation: MediaOperation, key: &str) -> Result<(), MediaError> {
+        key::check(key).map_err(|why| self.invalid(operation, key, why))
+    }
+
+    fn invalid(&self, operation: MediaOperation, key: &str, why: key::InvalidKey) -> MediaError {
+        let context = self.context(operation, Some(key));
+        MediaError::new(MediaErrorKind::InvalidKey(why), context)
+    }
+
+    pub(super) fn context(&self, operation: MediaOperation, key: Option<&str>) -> Context {
+        Context {
+            operation,
+            store: self.shared.name.clone(),
+            key: key.map(Into::into),
+        }
+    }
+
+    pub(super) fn failed<E>(
+        &self,
+        operation: MediaOperation,
+        key: Option<&str>,
+        error: &SdkError<E, HttpResponse>,
+    ) -> MediaError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let error = MediaError::from_sdk(self.context(operation, key), error);
+        match &self.shared.keys {
+            Some((id, secret)) => error.without(&[secret.expose(), id.expose()]),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's own `Debug` is not known to be free of secrets.
+        f.debug_tuple("S3Store").field(&self.shared.name).finish()
+    }
+}
+
+async fn client(settings: &StorageSettings, keys: Option<&(Secret, Secret)>) -> Client {
+    let http = http_client();
+    let region = settings.region.clone().or(match settings.provider {
+        Provider::R2 => Some("auto".to_owned()),
+        // Servers of one's own mostly take any region; AWS's own chain may know a better one.
+        _ if settings.endpoint.is_some() || keys.is_some() => Some("us-east-1".to_owned()),
+        _ => None,
+    });
+    let config = match keys {
+        // Nothing of the environment or of ~/.aws takes part: what is configured here is all.
+        Some((id, secret)) => Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
+            .credentials_provider(Credentials::new(
+                id.expose(),
+                secret.expose(),
+                None,
+                None,
+                "stream-controller",
+            )),
+        None => {
+            let ambient = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+            Builder::from(&ambient.load().await)
+        }
+    };
+    let config = match region {
+        Some(region) => config.region(Region::new(region)),
+        None => config,
+    };
+    let config = match &settings.endpoint {
+        Some(endpoint) => config.endpoint_url(endpoint),
+        None => config,
+    };
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    let config = config
+        .force_path_style(true)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+    Client::from_conf(config.build())
+}
+
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::Ring,
+        ))
+        .build_https()
+}
+
+fn bytes(size: Option<i64>) -> u64 {
+    size.and_then(|size| u64::try_from(size).ok())
+        .unwrap_or_default()
+}
+
+fn timestamp(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
+}
