@@ -2,6 +2,9 @@
 //!
 //! | module | knows |
 //! | --- | --- |
+//! | [`input`] | how a file of the programme is read, copied or transcoded |
+//! | [`probe`] | how a file is looked into before that |
+//! | [`slate`] | how the slate is rendered |
 //! | [`encode`] | how a picture and a sound are brought into a stream's format |
 //! | [`run`] | FFmpeg's lines: level, log, tail |
 //! | [`redact`] | what a line may not show |
@@ -9,5 +12,8 @@
 
 pub mod classify;
 pub mod encode;
+pub mod input;
+pub mod probe;
 pub mod redact;
 pub mod run;
+pub mod slate;

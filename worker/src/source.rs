@@ -1,3 +1,145 @@
 //! What yields packets: files through FFmpeg, and the slate from memory.
+//!
+//! ```text
+//!  open ─► probe (kept) ─► fit ─► FFmpeg ─► reader ─► SourceQueue ─► playout
+//!            │ not media    │ unplayable     │ end          │
+//!            └──────────────┴────────────────┴─► SourceEnd ─┘
+//! ```
+//!
+//! - [`file`]: one item of the programme; one task each.
+//! - [`slate`]: the loop that cannot fail.
+//! - [`queue`]: what a reader has in hand.
+//! - [`cache`]: results kept over a restart.
+//! - `fault`: why a file could not be played.
 
+pub mod cache;
+mod fault;
+pub mod file;
 pub mod queue;
+pub mod slate;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use programme::fit::{ProbeError, parse_ffprobe};
+use programme::{ListedObject, MediaInfo};
+use storage::layout::Layout;
+use storage::media::MediaStore;
+use storage::media::server::{MediaServer, Ticket};
+use storage::model::ErrorReport;
+
+use self::cache::Cache;
+use crate::ffmpeg::probe;
+use crate::ffmpeg::redact::Redactor;
+use crate::ffmpeg::run::{self, Line, Speaker};
+
+pub use file::FileSource;
+pub use queue::{Head, HeadKind, QueueBounds, SourceEnd, SourceQueue, Tracks};
+pub use slate::{Slate, SlateSource};
+
+/// Probes kept; each is under a kilobyte.
+const MAX_PROBES: usize = 5_000;
+/// Slates kept: one per picture and format, and the silence of each.
+const MAX_SLATES: usize = 16;
+
+/// What every source needs to be opened.
+#[derive(Debug)]
+pub struct SourceContext {
+    ffmpeg: PathBuf,
+    ffprobe: PathBuf,
+    store: MediaStore,
+    server: MediaServer,
+    probes: Cache,
+    slates: Cache,
+    redactor: Redactor,
+}
+
+// === impl SourceContext ===
+
+impl SourceContext {
+    /// `server` serves `store`; `redactor` knows the secrets of this worker.
+    pub fn new(
+        programs: Programs,
+        store: MediaStore,
+        server: MediaServer,
+        layout: &Layout,
+        redactor: Redactor,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ffmpeg: programs.ffmpeg,
+            ffprobe: programs.ffprobe,
+            store,
+            server,
+            probes: Cache::new(layout.probes_dir(), MAX_PROBES),
+            slates: Cache::new(layout.slates_dir(), MAX_SLATES),
+            redactor,
+        })
+    }
+
+    /// What `object` is. Asked once per version, then known.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no media.
+    async fn probe(&self, object: &ListedObject) -> Result<MediaInfo, ErrorReport> {
+        let of = format!("probe 1 {:?} {:?}", object.version, object.key);
+        if let Some(kept) = self.probes.get(&of).await
+            && let Ok(info) = serde_json::from_slice(&kept)
+        {
+            return Ok(info);
+        }
+        let info = self.probe_now(&object.key).await?;
+        if let Ok(json) = serde_json::to_vec(&info) {
+            self.probes.put(&of, &json).await;
+        }
+        Ok(info)
+    }
+
+    async fn probe_now(&self, key: &str) -> Result<MediaInfo, ErrorReport> {
+        let ticket = self.ticket(key)?;
+        let spec = probe::spec(&self.ffprobe, ticket.url());
+        let captured = supervise::capture(spec, probe::LIMITS)
+            .await
+            .map_err(|error| fault::not_probed(key, &error))?;
+        match parse_ffprobe(&captured.stdout) {
+            Ok(info) => Ok(info),
+            Err(ProbeError::NotMedia | ProbeError::NotJson(_)) => {
+                let lines = self.log_lines(&captured.stderr, "probe", key);
+                Err(fault::unreadable(&self.store, key, lines.iter().map(String::as_str)).await)
+            }
+        }
+    }
+
+    /// Permission to read `key`, for a program of this machine.
+    fn ticket(&self, key: &str) -> Result<Ticket, ErrorReport> {
+        self.server
+            .ticket(key)
+            .map_err(|error| fault::no_ticket(key, &error))
+    }
+
+    /// Logs the lines of a program that has ended, and returns them, redacted.
+    fn log_lines(&self, stderr: &[u8], role: &'static str, subject: &str) -> Vec<String> {
+        let speaker = Speaker {
+            role,
+            subject: subject.to_owned(),
+        };
+        let text = String::from_utf8_lossy(stderr);
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let lines: Vec<Line> = lines
+            .map(|line| Line::parse(&self.redactor.line(line)))
+            .collect();
+        let first = lines.len().saturating_sub(run::LINES_PER_WINDOW as usize);
+        for line in &lines[first..] {
+            run::log(line, &speaker);
+        }
+        lines.into_iter().map(|line| line.text).collect()
+    }
+}
+
+/// The programs that are run.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `FFMPEG_BIN`.
+    pub ffmpeg: PathBuf,
+    /// `FFPROBE_BIN`.
+    pub ffprobe: PathBuf,
+}

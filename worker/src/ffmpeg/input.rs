@@ -39,19 +39,24 @@ enum Track {
 }
 
 /// Options before `-i` for anything read over HTTP, `formats` being the containers allowed.
-///
-/// A connection that is cut or refused is made again for two seconds; longer is the director's
-/// matter. All of these exist in FFmpeg 5.1 to 9.0.
-pub fn http_input(formats: &str) -> Vec<String> {
+pub(super) fn http_input(formats: &str) -> Vec<String> {
+    let mut args = strings(["-format_whitelist", formats]);
+    args.extend(http_reading());
+    args
+}
+
+/// How bytes are read over HTTP. A connection that is cut or refused is made again for two seconds;
+/// longer is the director's matter. All of these exist in FFmpeg 5.1 to 9.0.
+pub(super) fn http_reading() -> Vec<String> {
     strings([
-        "-format_whitelist", formats, "-protocol_whitelist", "http,https,tcp,tls", "-rw_timeout",
-        "5000000", "-reconnect", "1", "-reconnect_on_network_error", "1",
-        "-reconnect_on_http_error", "5xx,429", "-reconnect_delay_max", "2",
+        "-protocol_whitelist", "http,https,tcp,tls", "-rw_timeout", "5000000", "-reconnect", "1",
+        "-reconnect_on_network_error", "1", "-reconnect_on_http_error", "5xx,429",
+        "-reconnect_delay_max", "2",
     ])
 }
 
 /// Options that stand first in every FFmpeg run whose lines are read.
-pub fn quiet() -> Vec<String> {
+pub(super) fn quiet() -> Vec<String> {
     strings(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning"])
 }
 

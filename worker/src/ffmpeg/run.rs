@@ -11,7 +11,7 @@ use tokio::io::AsyncRead;
 use super::redact::Redactor;
 
 /// Lines an FFmpeg may log within [`RATE_WINDOW`]; a broken file can cause one for each packet.
-const LINES_PER_WINDOW: u32 = 20;
+pub const LINES_PER_WINDOW: u32 = 20;
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// Lines kept for the report of an end.

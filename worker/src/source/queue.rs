@@ -164,7 +164,7 @@ impl SourceQueue {
             }
         }
         for header in headers.into_iter().rev() {
-            inner.bytes += payload_len(&header);
+            inner.bytes += header.payload_bytes();
             inner.packets.push_front(header);
         }
         self.tell_reader(inner);
@@ -277,13 +277,13 @@ impl Inner {
             Packet::Audio(_) => {}
         }
         self.newest_ms = self.newest_ms.max(packet.dts_ms());
-        self.bytes += payload_len(&packet);
+        self.bytes += packet.payload_bytes();
         self.packets.push_back(packet);
     }
 
     fn pop(&mut self) -> Option<Packet> {
         let packet = self.packets.pop_front()?;
-        self.bytes -= payload_len(&packet);
+        self.bytes -= packet.payload_bytes();
         if matches!(packet, Packet::Video(_)) {
             self.pictures -= 1;
         }
@@ -353,14 +353,6 @@ fn head_of(packet: &Packet) -> Option<Head> {
 
 fn is_keyframe(packet: &Packet) -> bool {
     matches!(packet, Packet::Video(video) if video.keyframe)
-}
-
-fn payload_len(packet: &Packet) -> usize {
-    match packet {
-        Packet::VideoHeader(bytes) | Packet::AudioHeader(bytes) => bytes.len(),
-        Packet::Video(video) => video.payload.len(),
-        Packet::Audio(audio) => audio.payload.len(),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,346 @@
+//! What is known of the programme's objects, and what follows from it. Pure: `now` is an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use programme::{ItemSpec, ListedObject, Playlist, Position, Programme, UpNext};
+use storage::media::MediaError;
+use storage::model::ErrorReport;
+use storage::model::report::{ItemProblem, ProgrammeReport};
+use tokio::time::Instant;
+
+/// The bucket is looked at again this often while it has nothing to play.
+pub const EMPTY_LOOK: Duration = Duration::from_secs(60);
+/// … after it could not be listed.
+pub const FAILED_LOOK: Duration = Duration::from_secs(10);
+/// … while all is well; also at each new round.
+pub const ROUTINE_LOOK: Duration = Duration::from_secs(300);
+/// A new round does not cause a look sooner than this after the last: rounds may be short.
+const ROUND_LOOK: Duration = Duration::from_secs(60);
+/// An item that failed is not tried again before, however short the rounds are.
+const RETRY_ITEM: Duration = Duration::from_secs(60);
+/// So many skipped in a row count as a whole round.
+const MAX_SKIPS: usize = 1_000;
+
+/// Where to look for the next item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From<'a> {
+    /// The programme's beginning; the seed decides every shuffle from here on.
+    Start {
+        /// Of the shuffle.
+        seed: u64,
+    },
+    /// The item at this position again, or what followed it.
+    At(&'a Position),
+    /// What follows the item at this position.
+    After(&'a Position),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Book {
+    programme: Programme,
+    playlist: Option<Playlist>,
+    /// By key.
+    bad: BTreeMap<String, Bad>,
+    /// Keys the programme names and the bucket does not have.
+    missing: BTreeSet<String>,
+    listed_at: Option<Timestamp>,
+    last_look: Option<Instant>,
+    next_look: Instant,
+    /// Why the last look brought nothing.
+    error: Option<ErrorReport>,
+    newest_round: u64,
+}
+
+/// An item that could not be played.
+#[derive(Debug)]
+struct Bad {
+    version: String,
+    round: u64,
+    since: Instant,
+    at: Timestamp,
+    error: ErrorReport,
+}
+
+/// What a look brought that the operator should read, once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Note {
+    /// Nothing that was not known.
+    Nothing,
+    /// The number of playable items is new.
+    Items {
+        /// How many there are.
+        count: usize,
+        /// Keys that are named but not there, when those are new.
+        missing: Vec<String>,
+    },
+    /// Nothing can be played, for a reason that is new.
+    Trouble(ErrorReport),
+}
+
+// === impl Book ===
+
+impl Book {
+    /// Nothing is known yet; the first look is due at once.
+    pub fn new(programme: Programme, now: Instant) -> Self {
+        Self {
+            programme,
+            playlist: None,
+            bad: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            listed_at: None,
+            last_look: None,
+            next_look: now,
+            error: None,
+            newest_round: 0,
+        }
+    }
+
+    /// When the bucket is to be looked at.
+    pub fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Whether there was a look.
+    pub fn has_looked(&self) -> bool {
+        self.last_look.is_some()
+    }
+
+    /// The prefixes to list: each object of the programme is below exactly one of them.
+    pub fn begin_look(&self) -> Vec<String> {
+        let mut wanted: Vec<&str> = self
+            .programme
+            .items
+            .iter()
+            .map(|item| match item {
+                ItemSpec::Prefix(text) | ItemSpec::Key(text) => text.as_str(),
+            })
+            .collect();
+        wanted.sort_unstable();
+        let mut prefixes: Vec<String> = Vec::new();
+        for text in wanted {
+            // In sorted order, whatever covers `text` is the last one kept.
+            let covered = prefixes.last().is_some_and(|last| text.starts_with(last.as_str()));
+            if !covered {
+                prefixes.push(text.to_owned());
+            }
+        }
+        prefixes
+    }
+
+    /// Takes in what a look brought.
+    pub fn looked(
+        &mut self,
+        listing: Result<Vec<ListedObject>, MediaError>,
+        (now, at): (Instant, Timestamp),
+    ) -> Note {
+        self.last_look = Some(now);
+        let objects = match listing {
+            Ok(objects) => objects,
+            Err(error) => {
+                self.next_look = now + FAILED_LOOK;
+                return self.trouble(error.report());
+            }
+        };
+        let items_before = self.playlist.as_ref().map(|list| list.objects().len());
+        let (playlist, missing) = Playlist::resolve(&self.programme, &objects);
+        let count = playlist.objects().len();
+        self.forget_what_changed(&playlist);
+        self.playlist = Some(playlist);
+        self.listed_at = Some(at);
+        let missing: BTreeSet<String> = missing.into_iter().collect();
+        let newly_missing: Vec<String> = missing.difference(&self.missing).cloned().collect();
+        self.missing = missing;
+        if count == 0 {
+            self.next_look = now + EMPTY_LOOK;
+            return self.trouble(nothing_to_play(&self.programme));
+        }
+        self.next_look = now + ROUTINE_LOOK;
+        let recovered = self.error.take().is_some();
+        if items_before == Some(count) && newly_missing.is_empty() && !recovered {
+            return Note::Nothing;
+        }
+        Note::Items {
+            count,
+            missing: newly_missing,
+        }
+    }
+
+    /// The next item that did not fail lately.
+    pub fn up_next(&mut self, from: From<'_>, now: Instant) -> UpNext {
+        let Some(playlist) = &self.playlist else {
+            return UpNext::Empty;
+        };
+        let mut up_next = match from {
+            From::Start { seed } => playlist.first(seed),
+            From::At(position) => playlist.resume(position),
+            From::After(position) => playlist.next_after(position),
+        };
+        // The rest of this round, and all of the next.
+        let tries = (2 * playlist.objects().len()).min(MAX_SKIPS);
+        for _ in 0..tries {
+            let UpNext::Item(object, position) = &up_next else {
+                return up_next;
+            };
+            if !self.is_skipped(object, position, now) {
+                self.enter_round(position.round, now);
+                return up_next;
+            }
+            up_next = playlist.next_after(position);
+        }
+        self.next_look = self.next_look.min(now + EMPTY_LOOK);
+        UpNext::Empty
+    }
+
+    /// Remembers a failure; whether it is news: another version, or another reason.
+    pub fn mark_bad(
+        &mut self,
+        position: &Position,
+        version: &str,
+        error: &ErrorReport,
+        (now, at): (Instant, Timestamp),
+    ) -> bool {
+        let Some(key) = &position.key else {
+            return false;
+        };
+        let bad = Bad {
+            version: version.to_owned(),
+            round: position.round,
+            since: now,
+            at,
+            error: error.clone(),
+        };
+        match self.bad.insert(key.clone(), bad) {
+            Some(before) => {
+                before.version != version || before.error.error_type != error.error_type
+            }
+            None => true,
+        }
+    }
+
+    /// Forgets a failure.
+    pub fn mark_good(&mut self, key: &str) {
+        self.bad.remove(key);
+    }
+
+    /// Another programme. What is known of its objects stays until they were listed.
+    pub fn set_programme(&mut self, programme: Programme, now: Instant) {
+        if programme != self.programme {
+            self.programme = programme;
+            self.next_look = now;
+        }
+    }
+
+    /// For the status.
+    pub fn report(&self) -> ProgrammeReport {
+        let failed = self.bad.iter().map(|(key, bad)| ItemProblem {
+            key: key.clone(),
+            error: bad.error.clone(),
+            at: bad.at,
+        });
+        let listed_at = self.listed_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let missing = self.missing.iter().map(|key| ItemProblem {
+            key: key.clone(),
+            error: not_there(key),
+            at: listed_at,
+        });
+        ProgrammeReport {
+            items: self.playlist.as_ref().map_or(0, |list| list.objects().len()),
+            listed_at: self.listed_at,
+            problems: failed.chain(missing).collect(),
+            error: self.error.clone(),
+        }
+    }
+
+    fn is_skipped(&self, object: &ListedObject, position: &Position, now: Instant) -> bool {
+        self.bad.get(&object.key).is_some_and(|bad| {
+            let lately = bad.round == position.round || now < bad.since + RETRY_ITEM;
+            bad.version == object.version && lately
+        })
+    }
+
+    /// A round that was not seen before is a reason to look what is new.
+    fn enter_round(&mut self, round: u64, now: Instant) {
+        if round > self.newest_round {
+            self.newest_round = round;
+            let soonest = self.last_look.map_or(now, |last| last + ROUND_LOOK);
+            self.next_look = self.next_look.min(soonest.max(now));
+        }
+    }
+
+    fn forget_what_changed(&mut self, playlist: &Playlist) {
+        let listed: BTreeMap<&str, &str> = playlist
+            .objects()
+            .iter()
+            .map(|object| (object.key.as_str(), object.version.as_str()))
+            .collect();
+        self.bad.retain(|key, bad| listed.get(key.as_str()) == Some(&bad.version.as_str()));
+    }
+
+    fn trouble(&mut self, error: ErrorReport) -> Note {
+        let is_new = self.error.as_ref() != Some(&error);
+        self.error = Some(error.clone());
+        if is_new { Note::Trouble(error) } else { Note::Nothing }
+    }
+}
+
+// === impl Note ===
+
+impl Note {
+    /// Writes it to the log.
+    pub fn log(&self) {
+        match self {
+            Self::Nothing => {}
+            Self::Items { count, missing } => {
+                tracing::info!(items = count, "programme listed");
+                for key in missing {
+                    let error = not_there(key);
+                    let error_type = &error.error_type;
+                    tracing::warn!(key, error_type, hint = error.hint, "{}", error.message);
+                }
+            }
+            Self::Trouble(error) => tracing::error!(
+                error_type = error.error_type,
+                will_retry = true,
+                hint = error.hint,
+                "nothing to play: {}",
+                error.message
+            ),
+        }
+    }
+}
+
+fn nothing_to_play(programme: &Programme) -> ErrorReport {
+    let names: Vec<String> = programme
+        .items
+        .iter()
+        .map(|item| match item {
+            ItemSpec::Prefix(prefix) if prefix.is_empty() => "the whole bucket".to_owned(),
+            ItemSpec::Prefix(prefix) => format!("{prefix}…"),
+            ItemSpec::Key(key) => key.clone(),
+        })
+        .collect();
+    ErrorReport {
+        error_type: "programme_empty".to_owned(),
+        message: format!("no playable object in {}", names.join(", ")),
+        hint: "Upload video files (STORAGE_EXTENSIONS says which are taken), or correct the \
+               programme; the bucket is looked at again every 60 s."
+            .to_owned(),
+    }
+}
+
+fn not_there(key: &str) -> ErrorReport {
+    ErrorReport {
+        error_type: "no_such_key".to_owned(),
+        message: format!("{key} is in the programme but not in the bucket"),
+        hint: "Upload it, or take it out of the programme; keys are case-sensitive and below \
+               STORAGE_PREFIX."
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
