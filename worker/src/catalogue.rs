@@ -82,7 +82,12 @@ impl Catalogue {
     pub fn mark_bad(&self, position: &Position, version: &str, error: ErrorReport) {
         let Some(key) = &position.key else { return };
         let mut book = self.shared.lock();
-        let is_new = book.mark_bad(position, version, &error, (Instant::now(), Timestamp::now()));
+        let is_new = book.mark_bad(
+            position,
+            version,
+            &error,
+            (Instant::now(), Timestamp::now()),
+        );
         drop(book);
         if is_new {
             tracing::error!(

@@ -123,7 +123,9 @@ impl Book {
         let mut prefixes: Vec<String> = Vec::new();
         for text in wanted {
             // In sorted order, whatever covers `text` is the last one kept.
-            let covered = prefixes.last().is_some_and(|last| text.starts_with(last.as_str()));
+            let covered = prefixes
+                .last()
+                .is_some_and(|last| text.starts_with(last.as_str()));
             if !covered {
                 prefixes.push(text.to_owned());
             }
@@ -248,7 +250,10 @@ impl Book {
             at: listed_at,
         });
         ProgrammeReport {
-            items: self.playlist.as_ref().map_or(0, |list| list.objects().len()),
+            items: self
+                .playlist
+                .as_ref()
+                .map_or(0, |list| list.objects().len()),
             listed_at: self.listed_at,
             problems: failed.chain(missing).collect(),
             error: self.error.clone(),
@@ -277,13 +282,18 @@ impl Book {
             .iter()
             .map(|object| (object.key.as_str(), object.version.as_str()))
             .collect();
-        self.bad.retain(|key, bad| listed.get(key.as_str()) == Some(&bad.version.as_str()));
+        self.bad
+            .retain(|key, bad| listed.get(key.as_str()) == Some(&bad.version.as_str()));
     }
 
     fn trouble(&mut self, error: ErrorReport) -> Note {
         let is_new = self.error.as_ref() != Some(&error);
         self.error = Some(error.clone());
-        if is_new { Note::Trouble(error) } else { Note::Nothing }
+        if is_new {
+            Note::Trouble(error)
+        } else {
+            Note::Nothing
+        }
     }
 }
 

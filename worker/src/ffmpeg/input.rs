@@ -49,15 +49,30 @@ pub(super) fn http_input(formats: &str) -> Vec<String> {
 /// longer is the director's matter. All of these exist in FFmpeg 5.1 to 9.0.
 pub(super) fn http_reading() -> Vec<String> {
     strings([
-        "-protocol_whitelist", "http,https,tcp,tls", "-rw_timeout", "5000000", "-reconnect", "1",
-        "-reconnect_on_network_error", "1", "-reconnect_on_http_error", "5xx,429",
-        "-reconnect_delay_max", "2",
+        "-protocol_whitelist",
+        "http,https,tcp,tls",
+        "-rw_timeout",
+        "5000000",
+        "-reconnect",
+        "1",
+        "-reconnect_on_network_error",
+        "1",
+        "-reconnect_on_http_error",
+        "5xx,429",
+        "-reconnect_delay_max",
+        "2",
     ])
 }
 
 /// Options that stand first in every FFmpeg run whose lines are read.
 pub(super) fn quiet() -> Vec<String> {
-    strings(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning"])
+    strings([
+        "-nostdin",
+        "-hide_banner",
+        "-nostats",
+        "-loglevel",
+        "level+warning",
+    ])
 }
 
 // === impl FileInput ===
@@ -81,7 +96,14 @@ impl FileInput<'_> {
         args.extend(["-i".to_owned(), self.url.to_owned()]);
         self.video_args(&mut args, video);
         self.audio_args(&mut args, audio);
-        args.extend(strings(["-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]));
+        args.extend(strings([
+            "-sn",
+            "-dn",
+            "-map_metadata",
+            "-1",
+            "-map_chapters",
+            "-1",
+        ]));
         args.extend(encode::flv_to_stdout());
         args
     }
@@ -141,7 +163,11 @@ impl FileInput<'_> {
 
     fn picture_filter(&self) -> String {
         let interlaced = self.info.video.as_ref().is_some_and(|v| v.interlaced);
-        let deinterlace = if interlaced { "bwdif=mode=send_frame," } else { "" };
+        let deinterlace = if interlaced {
+            "bwdif=mode=send_frame,"
+        } else {
+            ""
+        };
         format!("{deinterlace}{}", encode::fit_picture(self.format))
     }
 

@@ -55,7 +55,12 @@ pub fn picture(what: Picture<'_>, format: StreamFormat, frames: u64) -> Vec<Stri
     args.extend(["-frames:v".into(), frames.to_string()]);
     if let Picture::Clip { sound: true, .. } = what {
         let seconds = frames as f64 / f64::from(format.fps);
-        args.extend(strings(["-map", "0:a:0", "-af", "aresample=async=1:first_pts=0,apad"]));
+        args.extend(strings([
+            "-map",
+            "0:a:0",
+            "-af",
+            "aresample=async=1:first_pts=0,apad",
+        ]));
         args.extend(encode::audio(format));
         args.extend(["-t".into(), format!("{:.3}", seconds + 0.1)]);
     } else {

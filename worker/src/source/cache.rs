@@ -97,7 +97,10 @@ mod tests {
         let cache = Cache::new(dir.path().join("new"), 8);
         assert_eq!(cache.get("a 1").await, None);
         cache.put("a 1", b"first\nsecond").await;
-        assert_eq!(cache.get("a 1").await.as_deref(), Some(&b"first\nsecond"[..]));
+        assert_eq!(
+            cache.get("a 1").await.as_deref(),
+            Some(&b"first\nsecond"[..])
+        );
         assert_eq!(cache.get("a 2").await, None);
         cache.put("a 1", b"").await;
         assert_eq!(cache.get("a 1").await.as_deref(), Some(&b""[..]));

@@ -70,7 +70,10 @@ pub(super) fn not_probed(key: &str, error: &CaptureError) -> ErrorReport {
         CaptureError::Spawn(error) => not_started(error),
         CaptureError::TimedOut { after, .. } => report(
             "source_timeout",
-            format!("{key} could not be looked into within {} s", after.as_secs()),
+            format!(
+                "{key} could not be looked into within {} s",
+                after.as_secs()
+            ),
             "Check how fast the media store answers; the file is tried again in a later round.",
         ),
         CaptureError::TooMuchOutput { .. } | CaptureError::Read { .. } => report(

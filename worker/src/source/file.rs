@@ -192,7 +192,11 @@ impl Job {
             Read::Stopped => Ok(SourceEnd::Complete),
             Read::Broken(why) => {
                 let key = &self.object.key;
-                tracing::error!(key, error_type = "source_unreadable", "reading FFmpeg: {why}");
+                tracing::error!(
+                    key,
+                    error_type = "source_unreadable",
+                    "reading FFmpeg: {why}"
+                );
                 self.judge(facts, &tail).await
             }
             Read::ToTheEnd => self.judge(facts, &tail).await,
@@ -235,7 +239,9 @@ impl Job {
             be_nice(&child);
         }
         let stdout = child.take_stdout().expect("standard output is piped above");
-        let stderr = child.take_stderr().expect("standard error is piped unless told otherwise");
+        let stderr = child
+            .take_stderr()
+            .expect("standard error is piped unless told otherwise");
         // Best effort: an unprivileged user may have used up what pipes it can have.
         let _default_size_remains = fcntl_setpipe_size(&stdout, PIPE_BYTES);
         let speaker = Speaker {
@@ -363,7 +369,11 @@ mod tests {
             (0.0, 1.0, false),
             (12.0, 10.0, true),
         ] {
-            assert_eq!(is_complete(media_s, expected_s), complete, "{media_s} of {expected_s}");
+            assert_eq!(
+                is_complete(media_s, expected_s),
+                complete,
+                "{media_s} of {expected_s}"
+            );
         }
     }
 }

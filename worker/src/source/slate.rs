@@ -283,8 +283,8 @@ impl SlateSource {
 
 /// `count` steps of `units` at `per_s`, to the nearest ms.
 fn at_ms(count: u64, units: u64, per_s: u64) -> i64 {
-    let ms = (u128::from(count) * u128::from(units) * 1_000 + u128::from(per_s) / 2)
-        / u128::from(per_s);
+    let ms =
+        (u128::from(count) * u128::from(units) * 1_000 + u128::from(per_s) / 2) / u128::from(per_s);
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
@@ -301,7 +301,12 @@ impl Wanted {
         let (frames, what, version) = match config {
             None => (still, Content::Card, String::new()),
             Some(SlateConfig { key }) => {
-                let object = context.store.stat(key).await.map_err(|e| e.report())?.to_listed();
+                let object = context
+                    .store
+                    .stat(key)
+                    .await
+                    .map_err(|e| e.report())?
+                    .to_listed();
                 let (frames, what) = Self::look(context, &object, format, still).await?;
                 (frames, what, format!("{:?} {key:?}", object.version))
             }
@@ -318,7 +323,11 @@ impl Wanted {
         still: u64,
     ) -> Result<(u64, Content), ErrorReport> {
         let key = object.key.clone();
-        let extension = key.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        let extension = key
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         if ["png", "jpg", "jpeg", "webp", "gif", "bmp"].contains(&extension.as_str()) {
             return Ok((still, Content::Image { key }));
         }
@@ -326,7 +335,10 @@ impl Wanted {
         if info.video.is_none() {
             return Err(fault::unplayable(&key, "a slate needs a picture"));
         }
-        let length_s = info.duration_s.unwrap_or(f64::from(STILL_S)).min(MAX_CLIP_S);
+        let length_s = info
+            .duration_s
+            .unwrap_or(f64::from(STILL_S))
+            .min(MAX_CLIP_S);
         let frames = (length_s * f64::from(format.fps)).floor().max(1.0) as u64;
         let sound = info.audio.is_some();
         Ok((frames, Content::Clip { key, sound }))

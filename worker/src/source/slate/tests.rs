@@ -47,7 +47,11 @@ fn the_picture_loops_without_a_seam() {
     let steps: Vec<i64> = pictures.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(steps.iter().all(|step| (33..=34).contains(step)));
     let last = pictures.len() as i64 - 1;
-    assert_eq!(pictures[last as usize], (last * 1_000 + 15) / 30, "no drift");
+    assert_eq!(
+        pictures[last as usize],
+        (last * 1_000 + 15) / 30,
+        "no drift"
+    );
 }
 
 #[test]
