@@ -10,6 +10,7 @@ mod vars;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use storage::layout::Layout;
 use storage::model::StorageSettings;
 use storage::secret::Secret;
 
@@ -30,12 +31,8 @@ pub struct Config {
     pub storage: StorageSettings,
     /// `STORAGE_ACCESS_KEY_ID` and `STORAGE_SECRET_ACCESS_KEY`.
     pub storage_keys: Option<(Secret, Secret)>,
-    /// `STATE_DIR`.
-    pub state_dir: PathBuf,
-    /// `RUNTIME_DIR`.
-    pub runtime_dir: PathBuf,
-    /// `CACHE_DIR`.
-    pub cache_dir: PathBuf,
+    /// `STATE_DIR`, `RUNTIME_DIR` and `CACHE_DIR`.
+    pub layout: Layout,
     /// `WORKER_BIN`.
     pub worker_bin: PathBuf,
     /// `FFMPEG_BIN`.

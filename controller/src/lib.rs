@@ -2,10 +2,24 @@
 //!
 //! ```text
 //! main ─► app ─► api ─► registry ─► stream (one driver task each) ─► worker (its own process)
+//!                                      └─► ledger (the state file)
 //! ```
 //! Each module uses only what stands to its right, and all of them [`config`]. Handlers of the API
 //! translate; the registry finds the stream; the stream's driver alone changes its state.
 
 pub mod config;
+mod ledger;
 pub mod registry;
 pub mod stream;
+
+/// An error and its causes in one line: no `Display` here repeats its source.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

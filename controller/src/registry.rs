@@ -1,18 +1,39 @@
 //! All streams by id: what the API talks to.
+//!
+//! Reads look at what the drivers publish. A request to a stream goes to its driver; a change of the
+//! set of streams, or of a configuration, goes to the keeper, the task that owns
+//! `stream_config.json`.
+
+mod keeper;
+mod start;
+
+use std::sync::Arc;
 
 use storage::model::{StreamConfig, StreamId};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::stream::{Applied, RequestError, StreamStatus, Take};
+use crate::ledger::Ledger;
+use crate::stream::{Applied, RequestError, StreamHandle, StreamStatus, Take};
+
+pub use keeper::End;
+use keeper::{Change, Streams};
+pub use start::{OpenError, Opening};
 
 /// Handle to the streams; clones are the same registry.
 #[derive(Debug, Clone)]
-pub struct Registry {}
+pub struct Registry {
+    streams: watch::Receiver<Streams>,
+    changes: mpsc::Sender<Change>,
+    ledger: Ledger,
+    recovered: watch::Receiver<bool>,
+}
+
+// === impl Registry ===
 
 impl Registry {
     /// Ids of all streams, sorted.
     pub fn list(&self) -> Vec<StreamId> {
-        todo!()
+        self.streams().keys().cloned().collect()
     }
 
     /// The one stream there is.
@@ -20,68 +41,72 @@ impl Registry {
     /// # Errors
     /// `StreamNotNamed` unless there is exactly one.
     pub fn only(&self) -> Result<StreamId, RequestError> {
-        todo!()
+        let streams = self.streams();
+        match (streams.keys().next(), streams.len()) {
+            (Some(id), 1) => Ok(id.clone()),
+            (_, count) => Err(RequestError::StreamNotNamed(count)),
+        }
     }
 
     /// The status of every stream, sorted by id.
     pub fn statuses(&self) -> Vec<StreamStatus> {
-        todo!()
+        self.streams().values().map(StreamHandle::status).collect()
     }
 
     /// The status of one stream.
     ///
     /// # Errors
     /// `UnknownStream`.
-    pub fn status(&self, _id: &StreamId) -> Result<StreamStatus, RequestError> {
-        todo!()
+    pub fn status(&self, id: &StreamId) -> Result<StreamStatus, RequestError> {
+        Ok(self.stream(id)?.status())
     }
 
     /// Follows the status of one stream; the sender is gone when the stream is deleted.
     ///
     /// # Errors
     /// `UnknownStream`.
-    pub fn watch(&self, _id: &StreamId) -> Result<watch::Receiver<StreamStatus>, RequestError> {
-        todo!()
+    pub fn watch(&self, id: &StreamId) -> Result<watch::Receiver<StreamStatus>, RequestError> {
+        Ok(self.stream(id)?.watch())
     }
 
-    /// Wants the stream on air; answers before the worker is up.
+    /// Wants the stream on air; answers when a worker was started, not when it is on air.
     ///
     /// # Errors
     /// `AlreadyRunning`, `Stopping`, `Invalid` (a stream key is not set), `UnknownStream`.
-    pub async fn start(&self, _id: &StreamId) -> Result<StreamStatus, RequestError> {
-        todo!()
+    pub async fn start(&self, id: &StreamId) -> Result<StreamStatus, RequestError> {
+        self.stream(id)?.start().await
     }
 
     /// Takes the stream off air; answers when its worker is gone (10 s at most, then it is killed).
     ///
     /// # Errors
     /// `NotRunning`, `UnknownStream`.
-    pub async fn stop(&self, _id: &StreamId) -> Result<StreamStatus, RequestError> {
-        todo!()
+    pub async fn stop(&self, id: &StreamId) -> Result<StreamStatus, RequestError> {
+        self.stream(id)?.stop().await
     }
 
     /// Goes on with the next item.
     ///
     /// # Errors
     /// `NotRunning`, `NothingToSkip`, `WorkerUnavailable`, `UnknownStream`.
-    pub async fn skip(&self, _id: &StreamId) -> Result<(), RequestError> {
-        todo!()
+    pub async fn skip(&self, id: &StreamId) -> Result<(), RequestError> {
+        self.stream(id)?.skip().await
     }
 
     /// Puts something else on air.
     ///
     /// # Errors
     /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
-    pub async fn take(&self, _id: &StreamId, _what: Take) -> Result<(), RequestError> {
-        todo!()
+    pub async fn take(&self, id: &StreamId, what: Take) -> Result<(), RequestError> {
+        self.stream(id)?.take(what).await
     }
 
     /// Starts the preview or keeps it for another minute.
     ///
     /// # Errors
     /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
-    pub async fn preview_touch(&self, _id: &StreamId) -> Result<(), RequestError> {
-        todo!()
+    pub async fn preview_touch(&self, id: &StreamId) -> Result<(), RequestError> {
+        self.stream(id)?.preview_touch().await
     }
 
     /// The last lines of the worker and its FFmpegs, oldest first; from its log file when there is
@@ -89,16 +114,16 @@ impl Registry {
     ///
     /// # Errors
     /// `UnknownStream`.
-    pub async fn logs(&self, _id: &StreamId, _lines: usize) -> Result<Vec<String>, RequestError> {
-        todo!()
+    pub async fn logs(&self, id: &StreamId, lines: usize) -> Result<Vec<String>, RequestError> {
+        Ok(self.stream(id)?.logs(lines).await)
     }
 
     /// The stream's configuration.
     ///
     /// # Errors
     /// `UnknownStream`.
-    pub fn get_config(&self, _id: &StreamId) -> Result<StreamConfig, RequestError> {
-        todo!()
+    pub fn get_config(&self, id: &StreamId) -> Result<StreamConfig, RequestError> {
+        Ok(self.stream(id)?.config().as_ref().clone())
     }
 
     /// Creates or replaces a stream from the JSON text of its configuration: saved first, then
@@ -106,25 +131,68 @@ impl Registry {
     ///
     /// # Errors
     /// `Invalid` with every problem, `NotSaved`.
-    pub async fn put_config(&self, _id: &StreamId, _text: &[u8]) -> Result<Applied, RequestError> {
-        todo!()
+    pub async fn put_config(&self, id: &StreamId, text: &[u8]) -> Result<Applied, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.change(Change::Put(id.clone(), text.to_vec(), reply))
+            .await?;
+        answer.await.unwrap_or(Err(RequestError::ShuttingDown))
     }
 
     /// Removes a stream that does not run.
     ///
     /// # Errors
-    /// `StillRunning`, `NotSaved`, `UnknownStream`.
-    pub async fn delete(&self, _id: &StreamId) -> Result<(), RequestError> {
-        todo!()
+    /// `StillRunning`, `Stopping`, `NotSaved`, `UnknownStream`.
+    pub async fn delete(&self, id: &StreamId) -> Result<(), RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.change(Change::Delete(id.clone(), reply)).await?;
+        answer.await.unwrap_or(Err(RequestError::ShuttingDown))
+    }
+
+    /// Reads `stream_config.json` again (SIGHUP); what became of it is logged.
+    pub async fn reload(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.change(Change::Reload(reply)).await.is_ok() {
+            // Without an answer the controller is going down.
+            let _ = answer.await;
+        }
+    }
+
+    /// Ends every driver; nothing can be asked of the streams afterwards.
+    pub async fn end(&self, end: End) {
+        let (reply, answer) = oneshot::channel();
+        if self.change(Change::End(end, reply)).await.is_ok() {
+            // Without an answer it has been ended before.
+            let _ = answer.await;
+        }
     }
 
     /// What the disk refuses to take, for `/health`; `None` while all is saved.
     pub fn storage_fault(&self) -> Option<String> {
-        todo!()
+        self.ledger.fault()
     }
 
     /// Whether every stream has been looked after since the controller started (`/health/ready`).
     pub fn is_recovered(&self) -> bool {
-        todo!()
+        *self.recovered.borrow()
+    }
+
+    /// Returns when [`Self::is_recovered`] holds.
+    pub async fn recovered(&self) {
+        // The sender is gone only when the controller ends before.
+        let _ = self.recovered.clone().wait_for(|done| *done).await;
+    }
+
+    fn streams(&self) -> Streams {
+        Arc::clone(&self.streams.borrow())
+    }
+
+    fn stream(&self, id: &StreamId) -> Result<StreamHandle, RequestError> {
+        let found = self.streams().get(id).cloned();
+        found.ok_or_else(|| RequestError::UnknownStream(id.clone()))
+    }
+
+    async fn change(&self, change: Change) -> Result<(), RequestError> {
+        let sent = self.changes.send(change).await;
+        sent.map_err(|_| RequestError::ShuttingDown)
     }
 }

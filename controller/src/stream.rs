@@ -1,7 +1,32 @@
 //! One stream: its worker's life, from the operator's wish to what is on air.
+//!
+//! ```text
+//!  handle ──requests──► driver ◄──events── attendant (process), follower (worker_link)
+//!     ▲                   │ state · admission · restart · health (pure)
+//!     └─────status────────┘ spawn · adopt · lease (the machine)
+//! ```
+//! The driver is one task and alone changes the stream's state; `docs/design/stream-lifecycle.md`.
 
+pub mod admission;
+mod adopt;
+mod driver;
+mod follow;
+mod handle;
+mod health;
+mod lease;
+mod log;
+mod orphan;
+mod process;
 pub mod request;
+mod restart;
+mod spawn;
+mod state;
 pub mod status;
+mod worker_link;
 
+pub(crate) use driver::{Beginning, Driver};
+pub(crate) use handle::StreamHandle;
+pub(crate) use orphan::end_orphans;
 pub use request::{Applied, RequestError, Take};
+pub(crate) use spawn::reserved_key_problems;
 pub use status::{ProgrammeStatus, StreamStatus};

@@ -69,6 +69,11 @@ impl Layout {
         self.runtime_dir.join(format!("{id}.sock"))
     }
 
+    /// Locked by the worker's process for as long as it lives, whatever else it has made or not.
+    pub fn lease(&self, id: &StreamId) -> PathBuf {
+        self.runtime_dir.join(format!("{id}.lease"))
+    }
+
     /// How the worker ended.
     pub fn exit(&self, id: &StreamId) -> PathBuf {
         self.runtime_dir.join(format!("{id}.exit.json"))

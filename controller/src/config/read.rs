@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use storage::layout::Layout;
 use storage::model::StorageSettings;
 use storage::model::job::Provider;
 use storage::secret::Secret;
@@ -76,13 +77,13 @@ impl Config {
 impl Reader<'_> {
     /// A mistake leaves a stand-in in the result, which then is not returned.
     fn config(&mut self) -> Config {
-        let (state_dir, runtime_dir, cache_dir) = self.directories();
+        let layout = self.layout();
         let api_token = self.token();
         Config {
             bind: self.bind(api_token.is_some()),
             api_token,
             cors_origins: self.cors_origins(),
-            storage: self.storage(&state_dir),
+            storage: self.storage(&layout.state_dir),
             storage_keys: self.storage_keys(),
             worker_bin: self.program("WORKER_BIN", &self.place.exe_dir.join("stream-worker")),
             ffmpeg_bin: self.program("FFMPEG_BIN", Path::new("ffmpeg")),
@@ -90,9 +91,7 @@ impl Reader<'_> {
             allow_argv_secrets: self.flag("ALLOW_ARGV_SECRETS"),
             logging: self.logging(),
             keyring: self.keyring.clone(),
-            state_dir,
-            runtime_dir,
-            cache_dir,
+            layout,
         }
     }
 
@@ -136,7 +135,7 @@ impl Reader<'_> {
         origins
     }
 
-    fn directories(&mut self) -> (PathBuf, PathBuf, PathBuf) {
+    fn layout(&mut self) -> Layout {
         let root = self.place.root;
         let state_set = self.text("STATE_DIR").is_some();
         let default = self
@@ -168,7 +167,11 @@ impl Reader<'_> {
             ));
         }
         let cache = self.directory("CACHE_DIR", cache);
-        (state, runtime, cache)
+        Layout {
+            state_dir: state,
+            runtime_dir: runtime,
+            cache_dir: cache,
+        }
     }
 
     fn storage(&mut self, state_dir: &Path) -> StorageSettings {

@@ -1,0 +1,200 @@
+//! `stream_state.json`: one task writes it, everyone else sends what is to be remembered.
+//!
+//! What has piled up during one write goes into the next. A disk that is full or read-only takes
+//! nothing off air: the fault is shown, and the newest state is written once it can be.
+
+use std::time::Duration;
+
+use storage::document::{Document, DocumentError};
+use storage::model::{StreamId, StreamRecord, StreamStateFile};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::chain;
+
+/// A wish is on disk before it is acted on, unless the disk takes longer than this.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a disk that refused is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// Sends to the writer; clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    /// Unbounded, so that a stuck disk holds up no driver: a record is small, and each stream sends
+    /// one per change of state.
+    notes: mpsc::UnboundedSender<Note>,
+    fault: watch::Receiver<Option<String>>,
+}
+
+#[derive(Debug)]
+enum Note {
+    Remember(StreamId, Box<StreamRecord>),
+    Forget(StreamId),
+    /// Answered when everything before it has been written, or could not be.
+    Settle(oneshot::Sender<()>),
+}
+
+struct Writer {
+    /// `None` while a write has it.
+    document: Option<Document<StreamStateFile>>,
+    file: StreamStateFile,
+    notes: mpsc::UnboundedReceiver<Note>,
+    settle: Vec<oneshot::Sender<()>>,
+    dirty: bool,
+    retry_at: Option<Instant>,
+    fault: watch::Sender<Option<String>>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// A ledger over `document`, which holds `file`, and the task that writes it. The task ends when
+    /// every clone is gone.
+    pub(crate) fn new(
+        document: Document<StreamStateFile>,
+        file: StreamStateFile,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let (notes_tx, notes) = mpsc::unbounded_channel();
+        let (fault, fault_rx) = watch::channel(None);
+        let writer = Writer {
+            document: Some(document),
+            file,
+            notes,
+            settle: Vec::new(),
+            dirty: false,
+            retry_at: None,
+            fault,
+        };
+        let ledger = Self {
+            notes: notes_tx,
+            fault: fault_rx,
+        };
+        (ledger, writer.run())
+    }
+
+    /// Has `record` written soon.
+    pub(crate) fn remember(&self, id: &StreamId, record: StreamRecord) {
+        self.note(Note::Remember(id.clone(), Box::new(record)));
+    }
+
+    /// Has `record` written and waits for it, a second at most.
+    pub(crate) async fn remember_now(&self, id: &StreamId, record: StreamRecord) {
+        self.remember(id, record);
+        self.settle().await;
+    }
+
+    /// Has a stream's record removed.
+    pub(crate) fn forget(&self, id: &StreamId) {
+        self.note(Note::Forget(id.clone()));
+    }
+
+    /// Waits until what was sent is on disk, a second at most.
+    pub(crate) async fn settle(&self) {
+        let (settled, wait) = oneshot::channel();
+        self.note(Note::Settle(settled));
+        if timeout(PATIENCE, wait).await.is_err() {
+            tracing::warn!(
+                "the state file takes longer than {} s to write",
+                PATIENCE.as_secs()
+            );
+        }
+    }
+
+    /// Why the newest state is not on disk; `None` when it is.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.fault.borrow().clone()
+    }
+
+    fn note(&self, note: Note) {
+        // The writer outlives every driver; after it there is nothing to remember.
+        let _ = self.notes.send(note);
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    async fn run(mut self) {
+        loop {
+            tokio::select! {
+                note = self.notes.recv() => match note {
+                    Some(note) => self.take(note),
+                    None => return,
+                },
+                () = at(self.retry_at) => {}
+            }
+            while let Ok(note) = self.notes.try_recv() {
+                self.take(note);
+            }
+            // A disk that refused is not asked again for every change, only in its time.
+            let may_write = self
+                .retry_at
+                .is_none_or(|retry_at| Instant::now() >= retry_at);
+            if self.dirty && may_write {
+                self.write().await;
+            }
+            for settled in self.settle.drain(..) {
+                // Whoever waited may have lost patience.
+                let _ = settled.send(());
+            }
+        }
+    }
+
+    fn take(&mut self, note: Note) {
+        match note {
+            Note::Remember(id, record) => {
+                self.file.streams.insert(id, *record);
+                self.dirty = true;
+            }
+            Note::Forget(id) => self.dirty |= self.file.streams.remove(&id).is_some(),
+            Note::Settle(settled) => self.settle.push(settled),
+        }
+    }
+
+    async fn write(&mut self) {
+        let file = self.file.clone();
+        let mut document = self
+            .document
+            .take()
+            .expect("only this function takes the document, and puts it back");
+        let (document, outcome) = tokio::task::spawn_blocking(move || {
+            let outcome = document.save(&file);
+            (document, outcome)
+        })
+        .await
+        .expect("writing a document does not panic");
+        self.document = Some(document);
+        match outcome {
+            Ok(_generation) => {
+                self.dirty = false;
+                self.retry_at = None;
+                if self.fault.send_replace(None).is_some() {
+                    tracing::info!("the state file is written again");
+                }
+            }
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    fn refused(&mut self, error: &DocumentError) {
+        self.retry_at = Some(Instant::now() + RETRY_EVERY);
+        let text = chain(error);
+        let known = self.fault.send_replace(Some(text.clone())).is_some();
+        if !known {
+            tracing::error!(
+                error_type = "state_not_saved",
+                will_retry = true,
+                "the state file cannot be written; streams go on, and it is tried again every {} s: \
+                 {text}",
+                RETRY_EVERY.as_secs()
+            );
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

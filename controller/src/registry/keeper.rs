@@ -1,0 +1,341 @@
+//! The task that owns the set of streams and `stream_config.json`.
+//!
+//! A change of configuration is on disk before it is in force, one change at a time. Reads do not
+//! come here: the set is published as a whole after each change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use storage::atomic::{DiskFault, Operation};
+use storage::document::{Document, DocumentError, Opened};
+use storage::model::config::CONFIG_VERSION;
+use storage::model::problems::{ConfigError, Problem, parse_stream};
+use storage::model::{StreamConfig, StreamConfigFile, StreamId, StreamRecord};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::chain;
+use crate::config::Config;
+use crate::ledger::Ledger;
+use crate::stream::{
+    Applied, Beginning, Driver, RequestError, StreamHandle, end_orphans, reserved_key_problems,
+};
+
+/// Letting go of workers takes no longer than a write to a slow disk.
+const DETACH_PATIENCE: Duration = Duration::from_secs(3);
+/// A worker that ignores every signal but the last is gone after 10 s.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(13);
+
+/// All streams, as published.
+pub(super) type Streams = Arc<BTreeMap<StreamId, StreamHandle>>;
+
+/// What is asked of the keeper.
+#[derive(Debug)]
+pub(super) enum Change {
+    Put(
+        StreamId,
+        Vec<u8>,
+        oneshot::Sender<Result<Applied, RequestError>>,
+    ),
+    Delete(StreamId, oneshot::Sender<Result<(), RequestError>>),
+    Reload(oneshot::Sender<()>),
+    End(End, oneshot::Sender<()>),
+}
+
+/// What becomes of the workers when the controller ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// They stay on air; the next controller adopts them.
+    Detach,
+    /// They are ended; the next controller starts those that were wanted.
+    Drain,
+}
+
+/// The owner of the set of streams.
+pub(super) struct Keeper {
+    pub(super) settings: Arc<Config>,
+    pub(super) ledger: Ledger,
+    /// `None` while a write has it.
+    pub(super) document: Option<Document<StreamConfigFile>>,
+    pub(super) configs: BTreeMap<StreamId, StreamConfig>,
+    pub(super) streams: watch::Sender<Streams>,
+    pub(super) drivers: JoinSet<()>,
+    pub(super) changes: mpsc::Receiver<Change>,
+    pub(super) recovered: watch::Sender<bool>,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    /// Starts the driver of every stream, ends what belongs to none, then serves changes until the
+    /// end.
+    pub(super) async fn run(mut self, mut records: BTreeMap<StreamId, StreamRecord>) {
+        let known: BTreeSet<StreamId> = self.configs.keys().cloned().collect();
+        let mut recoveries = Vec::new();
+        for (id, config) in self.configs.clone() {
+            let record = records.remove(&id);
+            recoveries.push(self.start_driver(Beginning {
+                id,
+                config,
+                record,
+                boot: true,
+            }));
+        }
+        for id in records.keys() {
+            self.ledger.forget(id);
+        }
+        let settings = Arc::clone(&self.settings);
+        let recovered = self.recovered.clone();
+        self.drivers.spawn(async move {
+            tokio::join!(join_all(recoveries), end_orphans(&settings.layout, &known));
+            recovered.send_replace(true);
+        });
+        while let Some(change) = self.changes.recv().await {
+            match change {
+                Change::Put(id, text, reply) => {
+                    let _ = reply.send(self.put(id, &text).await);
+                }
+                Change::Delete(id, reply) => {
+                    let _ = reply.send(self.delete(&id).await);
+                }
+                Change::Reload(reply) => {
+                    self.reload().await;
+                    let _ = reply.send(());
+                }
+                Change::End(end, reply) => {
+                    self.end(end).await;
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+            // Drivers of deleted streams have ended; nothing waits for them.
+            while self.drivers.try_join_next().is_some() {}
+        }
+    }
+
+    /// The receiver tells when the stream's earlier worker has been dealt with.
+    fn start_driver(&mut self, beginning: Beginning) -> oneshot::Receiver<()> {
+        let (recovered, recovery) = oneshot::channel();
+        let id = beginning.id.clone();
+        let (handle, driver) = Driver::start(
+            beginning,
+            Arc::clone(&self.settings),
+            self.ledger.clone(),
+            recovered,
+        );
+        self.drivers.spawn(driver);
+        self.publish(|streams| {
+            streams.insert(id, handle);
+        });
+        recovery
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut BTreeMap<StreamId, StreamHandle>)) {
+        self.streams
+            .send_modify(|streams| change(Arc::make_mut(streams)));
+    }
+
+    async fn put(&mut self, id: StreamId, text: &[u8]) -> Result<Applied, RequestError> {
+        let config = parse_stream(text).map_err(|error| match error {
+            ConfigError::Problems(problems) => RequestError::Invalid(problems),
+            ConfigError::Syntax(error) => RequestError::Invalid(vec![Problem {
+                path: String::new(),
+                message: error.to_string(),
+            }]),
+        })?;
+        let problems = reserved_key_problems(&config);
+        if !problems.is_empty() {
+            return Err(RequestError::Invalid(problems));
+        }
+        let mut configs = self.configs.clone();
+        configs.insert(id.clone(), config.clone());
+        self.save(configs).await?;
+        self.apply(id, config).await
+    }
+
+    async fn delete(&mut self, id: &StreamId) -> Result<(), RequestError> {
+        let handle = self.handle(id)?;
+        let record = Some(handle.retire().await?);
+        let mut configs = self.configs.clone();
+        let config = configs.remove(id);
+        if let Err(error) = self.save(configs).await {
+            // What is still configured goes on as it was: at rest.
+            if let Some(config) = config {
+                let id = id.clone();
+                let _recovery = self.start_driver(Beginning {
+                    id,
+                    config,
+                    record,
+                    boot: false,
+                });
+            }
+            return Err(error);
+        }
+        self.ledger.forget(id);
+        self.publish(|streams| {
+            streams.remove(id);
+        });
+        Ok(())
+    }
+
+    fn handle(&self, id: &StreamId) -> Result<StreamHandle, RequestError> {
+        let streams = self.streams.borrow();
+        let handle = streams.get(id).cloned();
+        handle.ok_or_else(|| RequestError::UnknownStream(id.clone()))
+    }
+
+    async fn apply(&mut self, id: StreamId, config: StreamConfig) -> Result<Applied, RequestError> {
+        if let Ok(handle) = self.handle(&id) {
+            return handle.configure(config).await;
+        }
+        let _recovery = self.start_driver(Beginning {
+            id,
+            config,
+            record: None,
+            boot: false,
+        });
+        Ok(Applied::Created)
+    }
+
+    /// Writes `configs` and makes them the ones in force.
+    async fn save(
+        &mut self,
+        configs: BTreeMap<StreamId, StreamConfig>,
+    ) -> Result<(), RequestError> {
+        let file = StreamConfigFile {
+            version: CONFIG_VERSION,
+            streams: configs,
+        };
+        let (file, saved) = self
+            .with_document(|document| {
+                let saved = document.save(&file);
+                (file, saved)
+            })
+            .await;
+        match saved {
+            Ok(_generation) => {}
+            // The new file is in place, though a power cut could still undo it.
+            Err(DocumentError::Disk(error)) if error.operation == Operation::SyncDirectory => {
+                tracing::error!("{}", chain(&error));
+            }
+            Err(error) => return Err(not_saved(&error)),
+        }
+        self.configs = file.streams;
+        Ok(())
+    }
+
+    async fn with_document<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Document<StreamConfigFile>) -> T + Send + 'static,
+    ) -> T {
+        let mut document = self
+            .document
+            .take()
+            .expect("only this function takes the document, and puts it back");
+        let (document, outcome) = tokio::task::spawn_blocking(move || {
+            let outcome = work(&mut document);
+            (document, outcome)
+        })
+        .await
+        .expect("reading and writing a document does not panic");
+        self.document = Some(document);
+        outcome
+    }
+
+    /// Takes over what an operator wrote into the file. With a mistake in it, nothing changes.
+    async fn reload(&mut self) {
+        let opened = self.with_document(Document::reload).await;
+        let file = match opened {
+            Ok(Opened::Loaded { value, .. }) => value,
+            Ok(Opened::Absent) => {
+                tracing::info!("there is no configuration file; nothing to reload");
+                return;
+            }
+            Ok(Opened::Corrupt(corrupt)) => {
+                tracing::error!(
+                    error_type = "config_unusable",
+                    path = %corrupt.path.display(),
+                    hint = corrupt.hint(),
+                    "the configuration was not reloaded and the old one stays in force: {}",
+                    corrupt.flaw
+                );
+                return;
+            }
+            Err(error) => {
+                tracing::error!(error_type = "config_unreadable", "{}", chain(&error));
+                return;
+            }
+        };
+        let old = std::mem::replace(&mut self.configs, file.streams.clone());
+        for id in old.keys().filter(|id| !file.streams.contains_key(*id)) {
+            self.remove(id).await;
+        }
+        for (id, config) in file.streams {
+            if old.get(&id) == Some(&config) {
+                continue;
+            }
+            match self.apply(id.clone(), config).await {
+                Ok(applied) => tracing::info!(stream_id = %id, ?applied, "configuration reloaded"),
+                Err(error) => tracing::error!(stream_id = %id, "{}", chain(&error)),
+            }
+        }
+    }
+
+    /// Stops and forgets a stream that the operator took out of the file.
+    async fn remove(&mut self, id: &StreamId) {
+        let Ok(handle) = self.handle(id) else {
+            return;
+        };
+        // Refused when it does not run, which is as good.
+        let _ = handle.stop().await;
+        if let Err(error) = handle.retire().await {
+            tracing::error!(stream_id = %id, "cannot be removed: {}", chain(&error));
+            return;
+        }
+        self.ledger.forget(id);
+        self.publish(|streams| {
+            streams.remove(id);
+        });
+        tracing::info!(stream_id = %id, "stream removed");
+    }
+
+    async fn end(&mut self, end: End) {
+        let handles: Vec<_> = self.streams.borrow().values().cloned().collect();
+        let patience = match end {
+            End::Detach => DETACH_PATIENCE,
+            End::Drain => DRAIN_PATIENCE,
+        };
+        let ended = timeout(patience, async {
+            join_all(handles.iter().map(|handle| async move {
+                match end {
+                    End::Detach => handle.detach().await,
+                    End::Drain => handle.drain().await,
+                }
+            }))
+            .await;
+            while self.drivers.join_next().await.is_some() {}
+        })
+        .await;
+        if ended.is_err() {
+            tracing::warn!(
+                ?end,
+                "streams did not settle within {} s",
+                patience.as_secs()
+            );
+        }
+        // What is still running is let go of; a worker outlives its driver.
+        self.drivers.shutdown().await;
+        self.ledger.settle().await;
+    }
+}
+
+fn not_saved(error: &DocumentError) -> RequestError {
+    let full = matches!(error, DocumentError::Disk(error) if error.fault == DiskFault::Full);
+    RequestError::NotSaved {
+        message: chain(error),
+        disk_full: full,
+    }
+}

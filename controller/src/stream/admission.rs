@@ -1,0 +1,143 @@
+//! Which requests a stream takes in which phase. Pure.
+//!
+//! | | stopped | starting, on air | stopping | replacing | backoff | failed |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | start | yes | already running | stopping | already running | yes, at once | yes |
+//! | stop | not running | yes | same end | same end | yes | yes |
+//! | command | not running | yes | not running | not running | not running | not running |
+//! | delete | yes | still running | stopping | still running | still running | yes |
+//!
+//! *Starting again from backoff* is what someone does who has just removed the cause. *Stop of a
+//! failed stream* clears its error and takes the wish back, so that it is not tried at the next boot.
+
+/// Where a stream is in its life, without the data of that state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// No worker, none wanted.
+    Stopped,
+    /// A worker runs and has not been on air.
+    Starting,
+    /// A worker runs and has been on air.
+    OnAir,
+    /// A worker is being ended for good.
+    Stopping,
+    /// A worker is being ended to be started again.
+    Replacing,
+    /// A worker will be started at a known time.
+    Backoff,
+    /// Given up.
+    Failed,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Something only a running worker can do: skip, take, preview.
+    Command,
+    /// Forget it.
+    Delete,
+}
+
+/// The answer.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Do it.
+    Accept,
+    /// It is being done already: answer when that is done.
+    Join,
+    /// No.
+    Deny(Denied),
+}
+
+/// Why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// It is wanted and under way.
+    AlreadyRunning,
+    /// Its worker has to be gone first.
+    Stopping,
+    /// There is no worker to do it.
+    NotRunning,
+    /// It has to be stopped first.
+    StillRunning,
+}
+
+/// Decides on `asked` in `phase`.
+pub fn admit(phase: Phase, asked: Asked) -> Verdict {
+    use Asked::{Command, Delete, Start, Stop};
+    use Phase::{Backoff, Failed, OnAir, Replacing, Starting, Stopped, Stopping};
+    use Verdict::{Accept, Deny, Join};
+
+    match (asked, phase) {
+        (Start, Stopped | Backoff | Failed) => Accept,
+        (Start, Starting | OnAir | Replacing) => Deny(Denied::AlreadyRunning),
+        (Start | Delete, Stopping) => Deny(Denied::Stopping),
+
+        (Stop, Starting | OnAir | Backoff | Failed) => Accept,
+        (Stop, Stopping | Replacing) => Join,
+        (Stop, Stopped) => Deny(Denied::NotRunning),
+
+        (Command, Starting | OnAir) => Accept,
+        (Command, Stopped | Stopping | Replacing | Backoff | Failed) => Deny(Denied::NotRunning),
+
+        (Delete, Stopped | Failed) => Accept,
+        (Delete, Starting | OnAir | Replacing | Backoff) => Deny(Denied::StillRunning),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_stream_is_not_started_twice() {
+        for phase in [Phase::Starting, Phase::OnAir, Phase::Replacing] {
+            assert_eq!(
+                admit(phase, Asked::Start),
+                Verdict::Deny(Denied::AlreadyRunning),
+                "{phase:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_started_while_its_predecessor_may_still_publish() {
+        assert_eq!(
+            admit(Phase::Stopping, Asked::Start),
+            Verdict::Deny(Denied::Stopping)
+        );
+    }
+
+    #[test]
+    fn an_operator_who_fixed_the_cause_need_not_wait_for_the_back_off() {
+        assert_eq!(admit(Phase::Backoff, Asked::Start), Verdict::Accept);
+        assert_eq!(admit(Phase::Failed, Asked::Start), Verdict::Accept);
+    }
+
+    #[test]
+    fn two_who_stop_at_once_both_get_the_same_end() {
+        assert_eq!(admit(Phase::Stopping, Asked::Stop), Verdict::Join);
+        assert_eq!(admit(Phase::Replacing, Asked::Stop), Verdict::Join);
+    }
+
+    #[test]
+    fn only_a_stream_without_a_worker_is_deleted() {
+        for phase in [
+            Phase::Starting,
+            Phase::OnAir,
+            Phase::Stopping,
+            Phase::Replacing,
+            Phase::Backoff,
+        ] {
+            assert!(
+                matches!(admit(phase, Asked::Delete), Verdict::Deny(_)),
+                "{phase:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The task that owns one stream: only it changes the stream's state.
+//!
+//! It takes requests from handles, events from the worker's attendant and follower, and its own
+//! deadlines; each turn of the loop handles one and publishes what came of it. See
+//! [`super::state`] for the states, [`super::admission`] for what is refused in which, and
+//! `docs/design/stream-lifecycle.md` for why.
+
+mod publish;
+mod recover;
+mod worker;
+
+use std::sync::Arc;
+
+use storage::model::{
+    DesiredState, ErrorReport, ObservedState, StreamConfig, StreamId, StreamRecord, WorkerReport,
+};
+use supervise::ExitReason;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::admission::{Asked, Denied, Phase, Verdict, admit};
+use super::handle::{Reply, StreamHandle};
+use super::health::DropMeter;
+use super::request::{Applied, RequestError};
+use super::restart::Restarts;
+use super::spawn;
+use super::state::Life;
+use super::status::StreamStatus;
+use super::worker_link::WorkerLink;
+use crate::config::Config;
+use crate::ledger::Ledger;
+
+/// More requests than this at once wait in their callers.
+const REQUESTS: usize = 32;
+/// A worker's tasks wait when the driver is behind.
+const EVENTS: usize = 32;
+
+/// What is asked of a driver.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Want the stream on air.
+    Start(Reply<StreamStatus>),
+    /// Want it off air; answered when the worker is gone.
+    Stop(Reply<StreamStatus>),
+    /// The way to a worker that serves.
+    Link(Reply<WorkerLink>),
+    /// A saved configuration.
+    Configure(Box<StreamConfig>, Reply<Applied>),
+    /// End the driver of a stream that rests.
+    Retire(Reply<StreamRecord>),
+    /// End the worker, keep the wish, then end the driver.
+    Drain,
+    /// End the driver at once and leave the worker running.
+    Detach,
+}
+
+/// What a worker's tasks tell. Those of an earlier generation are late and mean nothing.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The process is gone.
+    Ended {
+        /// Whose.
+        generation: u64,
+        /// How.
+        exit: ExitReason,
+    },
+    /// It said something about itself.
+    Report {
+        /// Which worker.
+        generation: u64,
+        /// What.
+        report: Box<WorkerReport>,
+    },
+    /// It did not answer a health check.
+    Silent {
+        /// Which worker.
+        generation: u64,
+        /// In what way.
+        reason: String,
+    },
+}
+
+/// What a driver starts from.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// The stream.
+    pub id: StreamId,
+    /// Its configuration.
+    pub config: StreamConfig,
+    /// What is remembered of it; `None` for a stream nothing is known of.
+    pub record: Option<StreamRecord>,
+    /// Whether `autostart` counts: at the start of the controller, not for a stream made later.
+    pub boot: bool,
+}
+
+/// The owner of one stream.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    id: StreamId,
+    settings: Arc<Config>,
+    ledger: Ledger,
+    stream_config: watch::Sender<Arc<StreamConfig>>,
+    life: Life,
+    record: StreamRecord,
+    restarts: Restarts,
+    drops: DropMeter,
+    /// Why the last worker ended, until the stream is on air again.
+    last_error: Option<ErrorReport>,
+    /// Those who wait for the worker to be gone.
+    stopping: Vec<Reply<StreamStatus>>,
+    /// The controller is going down and takes the worker with it.
+    draining: bool,
+    requests: mpsc::Receiver<Request>,
+    events: mpsc::Receiver<Event>,
+    tell: mpsc::Sender<Event>,
+    status: watch::Sender<StreamStatus>,
+    /// What the state file was last told, and when.
+    remembered: (StreamRecord, Instant),
+    log_bounded_at: Instant,
+}
+
+enum Turn {
+    GoOn,
+    End,
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// Starts the driver of a stream: it first looks for a worker left behind, tells `recovered`, and
+    /// then serves its handle. The task ends when it is retired, drained or detached.
+    pub(crate) fn start(
+        beginning: Beginning,
+        settings: Arc<Config>,
+        ledger: Ledger,
+        recovered: oneshot::Sender<()>,
+    ) -> (StreamHandle, impl Future<Output = ()> + Send + use<>) {
+        let (requests_tx, requests) = mpsc::channel(REQUESTS);
+        let (tell, events) = mpsc::channel(EVENTS);
+        let known = beginning.record.is_some();
+        let record = beginning.record.unwrap_or_else(unknown);
+        let (status, status_rx) =
+            watch::channel(StreamStatus::at_rest(beginning.id.clone(), &record));
+        let (config, config_rx) = watch::channel(Arc::new(beginning.config));
+        let handle = StreamHandle::new(
+            beginning.id.clone(),
+            settings.layout.clone(),
+            requests_tx,
+            status_rx,
+            config_rx,
+        );
+        let driver = Self {
+            id: beginning.id,
+            settings,
+            ledger,
+            stream_config: config,
+            life: Life::Stopped,
+            last_error: record.error.clone(),
+            remembered: (record.clone(), Instant::now()),
+            log_bounded_at: Instant::now(),
+            record,
+            restarts: Restarts::new(),
+            drops: DropMeter::default(),
+            stopping: Vec::new(),
+            draining: false,
+            requests,
+            events,
+            tell,
+            status,
+        };
+        (handle, driver.run(known, beginning.boot, recovered))
+    }
+
+    async fn run(mut self, known: bool, boot: bool, recovered: oneshot::Sender<()>) {
+        self.recover(known, boot).await;
+        self.publish();
+        // Whoever waited for it may have given up.
+        let _ = recovered.send(());
+        loop {
+            let deadline = self.deadline();
+            let turn = tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(request) => self.handle(request).await,
+                    None => Turn::End,
+                },
+                Some(event) = self.events.recv() => {
+                    self.event(event).await;
+                    Turn::GoOn
+                }
+                () = until(deadline) => {
+                    self.start_worker().await;
+                    Turn::GoOn
+                }
+            };
+            self.publish();
+            let drained = self.draining && self.life.worker().is_none();
+            if drained || matches!(turn, Turn::End) {
+                return;
+            }
+        }
+    }
+
+    async fn handle(&mut self, request: Request) -> Turn {
+        match request {
+            Request::Start(reply) => {
+                let outcome = self.start_asked().await;
+                self.publish();
+                answer(reply, outcome.map(|()| self.status.borrow().clone()));
+            }
+            Request::Stop(reply) => self.stop_asked(reply).await,
+            Request::Link(reply) => {
+                let link = self
+                    .admitted(Asked::Command)
+                    .map(|_| WorkerLink::new(self.settings.layout.socket(&self.id)));
+                answer(reply, link);
+            }
+            Request::Configure(config, reply) => {
+                let applied = self.configure(*config).await;
+                answer(reply, Ok(applied));
+            }
+            Request::Retire(reply) => {
+                let outcome = self.admitted(Asked::Delete).map(|_| self.record.clone());
+                let retired = outcome.is_ok();
+                answer(reply, outcome);
+                if retired {
+                    return Turn::End;
+                }
+            }
+            Request::Drain => {
+                self.draining = true;
+                self.end_worker();
+            }
+            Request::Detach => return Turn::End,
+        }
+        Turn::GoOn
+    }
+
+    async fn start_asked(&mut self) -> Result<(), RequestError> {
+        if self.draining {
+            return Err(RequestError::ShuttingDown);
+        }
+        let _accepted = self.admitted(Asked::Start)?;
+        let config = self.stream_config.borrow().clone();
+        let problems = spawn::key_problems(&config, &self.settings);
+        if !problems.is_empty() {
+            return Err(RequestError::Invalid(problems));
+        }
+        self.restarts.reset();
+        self.record.restarts = 0;
+        self.last_error = None;
+        self.want(DesiredState::Running).await;
+        self.start_worker_first().await;
+        Ok(())
+    }
+
+    async fn stop_asked(&mut self, reply: Reply<StreamStatus>) {
+        let verdict = match self.admitted(Asked::Stop) {
+            Ok(verdict) => verdict,
+            Err(denied) => return answer(reply, Err(denied)),
+        };
+        self.last_error = None;
+        if verdict == Verdict::Accept || self.life.phase() == Phase::Replacing {
+            self.want(DesiredState::Stopped).await;
+        }
+        self.end_worker();
+        if self.life.worker().is_some() {
+            self.stopping.push(reply);
+        } else {
+            self.publish();
+            answer(reply, Ok(self.status.borrow().clone()));
+        }
+    }
+
+    /// The verdict on what may be done; an error for what may not.
+    fn admitted(&self, asked: Asked) -> Result<Verdict, RequestError> {
+        let id = || self.id.clone();
+        match admit(self.life.phase(), asked) {
+            Verdict::Deny(denied) => Err(match denied {
+                Denied::AlreadyRunning => RequestError::AlreadyRunning(id()),
+                Denied::Stopping => RequestError::Stopping(id()),
+                Denied::NotRunning => RequestError::NotRunning(id()),
+                Denied::StillRunning => RequestError::StillRunning(id()),
+            }),
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// Notes what the operator wants, on disk before it is done. A disk that refuses does not keep
+    /// anything off air: the wish holds while this controller lives, and health tells.
+    async fn want(&mut self, desired: DesiredState) {
+        self.record.desired = desired;
+        self.remembered = (self.record.clone(), Instant::now());
+        self.ledger
+            .remember_now(&self.id, self.record.clone())
+            .await;
+    }
+
+    /// When something is due without anyone asking.
+    fn deadline(&self) -> Option<Instant> {
+        match &self.life {
+            Life::Backoff(wait) => Some(wait.until),
+            _ => None,
+        }
+    }
+}
+
+fn unknown() -> StreamRecord {
+    StreamRecord {
+        desired: DesiredState::Stopped,
+        observed: ObservedState::Stopped,
+        since: jiff::Timestamp::now(),
+        generation: 0,
+        nonce: None,
+        pid: None,
+        started_at: None,
+        last_health_check: None,
+        restarts: 0,
+        exit_code: None,
+        error: None,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn answer<T>(reply: Reply<T>, outcome: Result<T, RequestError>) {
+    // Whoever asked may have gone away; what they asked for is done all the same.
+    let _ = reply.send(outcome);
+}

@@ -1,0 +1,345 @@
+//! The transitions: starting a worker, hearing of it, ending it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use storage::model::report::WorkerExit;
+use storage::model::{StreamConfig, WorkerReport};
+use supervise::ExitReason;
+use tokio::time::Instant;
+
+use super::{Driver, Event, answer};
+use crate::stream::adopt;
+use crate::stream::follow::Follower;
+use crate::stream::health::{Health, Shortfall, is_on_air};
+use crate::stream::process::{Attended, Process};
+use crate::stream::request::Applied;
+use crate::stream::restart::{Ended, Verdict};
+use crate::stream::spawn::{self, Order, StartError};
+use crate::stream::state::{Configured, Life, Wait, Worker};
+use crate::stream::worker_link::WorkerLink;
+use crate::stream::{lease, log};
+
+/// How often a worker's log is looked at for having grown too long.
+const BOUND_LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// Which worker is to be looked after.
+pub(super) struct Identity {
+    pub(super) generation: u64,
+    pub(super) nonce: String,
+    pub(super) started_at: Timestamp,
+    /// The variables of the stream keys it has.
+    pub(super) keys: BTreeSet<String>,
+}
+
+impl Driver {
+    /// Starts a worker after the wait of *backoff*: it counts as a restart.
+    pub(super) async fn start_worker(&mut self) {
+        self.record.restarts = self.record.restarts.saturating_add(1);
+        self.start_worker_first().await;
+    }
+
+    /// Starts a worker. There is none: each caller comes from a state without one.
+    pub(super) async fn start_worker_first(&mut self) {
+        let generation = self.record.generation + 1;
+        self.record.generation = generation;
+        let order = Order {
+            id: self.id.clone(),
+            config: self.stream_config.borrow().as_ref().clone(),
+            generation,
+        };
+        match spawn::start(order, &self.settings).await {
+            Ok(started) => {
+                let identity = Identity {
+                    generation,
+                    nonce: started.nonce,
+                    started_at: Timestamp::now(),
+                    keys: started.keys,
+                };
+                let worker = self.look_after(Process::Child(started.child), identity);
+                tracing::info!(stream_id = %self.id, generation, pid = worker.attended.pid(), "worker started");
+                self.life = Life::Starting(worker);
+            }
+            Err(error) => self.start_failed(error).await,
+        }
+    }
+
+    async fn start_failed(&mut self, error: StartError) {
+        let report = error.report();
+        tracing::error!(
+            stream_id = %self.id,
+            error_type = %report.error_type,
+            retry_count = self.record.restarts,
+            will_retry = !error.is_final(),
+            "cannot start the worker: {}", report.message
+        );
+        if error.is_final() {
+            self.life = Life::Failed(report);
+            return;
+        }
+        if let StartError::Held(path) = &error {
+            adopt::end(lease::holders(path)).await;
+        }
+        let verdict = self.restarts.retry(report, Instant::now(), random());
+        self.follow_verdict(verdict);
+    }
+
+    /// Gives `process` its attendant and its follower.
+    pub(super) fn look_after(&mut self, process: Process, identity: Identity) -> Worker {
+        let link = WorkerLink::new(self.settings.layout.socket(&self.id));
+        let Identity {
+            generation,
+            nonce,
+            started_at,
+            keys,
+        } = identity;
+        let attended = Attended::new(process, generation, self.tell.clone());
+        self.record.generation = generation;
+        self.record.nonce = Some(nonce.clone());
+        self.record.pid = Some(attended.pid());
+        self.record.started_at = Some(started_at);
+        Worker {
+            generation,
+            attended,
+            _follower: Follower::new(link, generation, nonce, self.tell.clone()),
+            started_at,
+            keys,
+            health: Health::new(Instant::now()),
+            report: None,
+            configured: Configured::Current,
+        }
+    }
+
+    pub(super) async fn event(&mut self, event: Event) {
+        let (Event::Ended { generation, .. }
+        | Event::Report { generation, .. }
+        | Event::Silent { generation, .. }) = event;
+        if self.life.worker().map(|worker| worker.generation) != Some(generation) {
+            return;
+        }
+        match event {
+            Event::Ended { exit, .. } => self.worker_ended(exit).await,
+            Event::Report { report, .. } => self.worker_answered(report).await,
+            Event::Silent { reason, .. } => self.worker_silent(&reason),
+        }
+    }
+
+    async fn worker_answered(&mut self, report: Box<WorkerReport>) {
+        let now = Instant::now();
+        self.record.last_health_check = Some(Timestamp::now());
+        let shortfall = Shortfall::of(&report, &mut self.drops, now);
+        let on_air = is_on_air(&report);
+        let Some(worker) = self.life.worker_mut() else {
+            return;
+        };
+        worker.health.answered(now);
+        worker.report = Some(report);
+        self.life = match self.life.take() {
+            Life::Starting(worker) if on_air => {
+                tracing::info!(stream_id = %self.id, generation = worker.generation, "on air");
+                Life::OnAir(worker, shortfall)
+            }
+            Life::OnAir(worker, _) => Life::OnAir(worker, shortfall),
+            other => other,
+        };
+        if matches!(self.life, Life::OnAir(..)) {
+            self.restarts.healthy(now);
+            self.last_error = None;
+        }
+        self.push_config().await;
+        self.bound_log().await;
+    }
+
+    fn worker_silent(&mut self, reason: &str) {
+        let now = Instant::now();
+        let Some(worker) = self.life.worker_mut() else {
+            return;
+        };
+        worker.health.silent(now);
+        let lost = worker.health.is_lost(now);
+        let error = worker.health.error();
+        if error.is_some() {
+            self.restarts.unhealthy();
+        }
+        tracing::warn!(stream_id = %self.id, reason, lost, "worker did not answer its health check");
+        self.life = match (self.life.take(), error) {
+            (Life::Starting(mut worker) | Life::OnAir(mut worker, _), Some(error)) if lost => {
+                tracing::error!(stream_id = %self.id, error_type = %error.error_type, will_retry = true, "worker is replaced");
+                worker.attended.terminate();
+                Life::Replacing(worker, error)
+            }
+            (other, _) => other,
+        };
+    }
+
+    /// The worker is gone for certain; what follows depends on why.
+    async fn worker_ended(&mut self, exit: ExitReason) {
+        let Some(worker) = self.life.worker() else {
+            return;
+        };
+        let generation = worker.generation;
+        let ended = Ended {
+            exit,
+            last_words: self.last_words(generation).await,
+        };
+        self.record.exit_code = ended.code();
+        self.record.pid = None;
+        self.record.started_at = None;
+        self.clear_leftovers().await;
+        match self.life.take() {
+            Life::Stopping(_) => {
+                tracing::info!(stream_id = %self.id, generation, %exit, "worker stopped");
+                self.life = Life::Stopped;
+                self.tell_stopped();
+            }
+            Life::Replacing(_, error) => {
+                let verdict = self.restarts.retry(error, Instant::now(), random());
+                self.follow_verdict(verdict);
+            }
+            _ => {
+                let verdict = self.restarts.after(&ended, Instant::now(), random());
+                self.log_end(generation, exit, &verdict);
+                self.follow_verdict(verdict);
+            }
+        }
+    }
+
+    fn follow_verdict(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Restart { after, error } => {
+                self.last_error = Some(error.clone());
+                self.life = Life::Backoff(Wait {
+                    until: Instant::now() + after,
+                    next_restart_at: Timestamp::now() + after,
+                    error,
+                });
+            }
+            Verdict::GiveUp(error) => self.life = Life::Failed(error),
+        }
+    }
+
+    fn log_end(&self, generation: u64, exit: ExitReason, verdict: &Verdict) {
+        let (error, retry_in_ms) = match verdict {
+            Verdict::Restart { after, error } => (error, Some(after.as_millis())),
+            Verdict::GiveUp(error) => (error, None),
+        };
+        tracing::error!(
+            stream_id = %self.id,
+            generation,
+            %exit,
+            error_type = %error.error_type,
+            retry_count = self.record.restarts,
+            will_retry = retry_in_ms.is_some(),
+            retry_in_ms,
+            "worker ended: {}", error.message
+        );
+    }
+
+    /// Ends what there is and leaves nothing to follow.
+    pub(super) fn end_worker(&mut self) {
+        self.life = match self.life.take() {
+            Life::Starting(mut worker)
+            | Life::OnAir(mut worker, _)
+            | Life::Stopping(mut worker)
+            | Life::Replacing(mut worker, _) => {
+                worker.attended.terminate();
+                Life::Stopping(worker)
+            }
+            Life::Stopped | Life::Backoff(_) | Life::Failed(_) => Life::Stopped,
+        };
+    }
+
+    fn tell_stopped(&mut self) {
+        self.publish();
+        for reply in std::mem::take(&mut self.stopping) {
+            answer(reply, Ok(self.status.borrow().clone()));
+        }
+    }
+
+    /// Puts a saved configuration into force.
+    pub(super) async fn configure(&mut self, config: StreamConfig) -> Applied {
+        self.stream_config.send_replace(config.into());
+        let Some(worker) = self.life.worker_mut() else {
+            return Applied::Saved;
+        };
+        worker.configured = Configured::Pending;
+        self.push_config().await;
+        match self.life.worker().map(|worker| worker.configured) {
+            Some(Configured::NeedsRestart) => Applied::RestartNeeded,
+            _ => Applied::Live,
+        }
+    }
+
+    /// Tells the worker what it does not know yet, once it answers. A stream key it was not given at
+    /// its start cannot reach it later.
+    async fn push_config(&mut self) {
+        let config = self.stream_config.borrow().clone();
+        let link = WorkerLink::new(self.settings.layout.socket(&self.id));
+        let Some(worker) = self.life.worker_mut() else {
+            return;
+        };
+        if worker.configured != Configured::Pending || worker.report.is_none() {
+            return;
+        }
+        let mut named = config.destinations.iter().flat_map(|to| &to.key_env);
+        if !named.all(|name| worker.keys.contains(name)) {
+            worker.configured = Configured::NeedsRestart;
+            return;
+        }
+        match link.configure(&config).await {
+            Ok(()) => worker.configured = Configured::Current,
+            Err(error) if error.is_conflict() => worker.configured = Configured::NeedsRestart,
+            // It stays pending and is tried again at the next answer.
+            Err(error) => {
+                tracing::warn!(stream_id = %self.id, %error, "worker has not taken its configuration");
+            }
+        }
+    }
+
+    /// A worker that was killed could not remove its socket and job; a later controller would ask
+    /// them in vain.
+    async fn clear_leftovers(&self) {
+        let leftovers = [
+            self.settings.layout.socket(&self.id),
+            self.settings.layout.job(&self.id),
+        ];
+        for path in leftovers {
+            match tokio::fs::remove_file(&path).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove what a worker left");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn bound_log(&mut self) {
+        if self.log_bounded_at.elapsed() < BOUND_LOG_EVERY {
+            return;
+        }
+        self.log_bounded_at = Instant::now();
+        let path = self.settings.layout.log(&self.id);
+        let bounded = tokio::task::spawn_blocking(move || log::bound(&path))
+            .await
+            .expect("copying a log does not panic");
+        if let Err(error) = bounded {
+            tracing::warn!(stream_id = %self.id, %error, "the worker's log cannot be shortened");
+        }
+    }
+
+    async fn last_words(&self, generation: u64) -> Option<WorkerExit> {
+        let path = self.settings.layout.exit(&self.id);
+        let text = tokio::fs::read(path).await.ok()?;
+        let words: WorkerExit = serde_json::from_slice(&text).ok()?;
+        (words.generation == generation).then_some(words)
+    }
+}
+
+/// 0..1, for the jitter of a wait.
+fn random() -> f64 {
+    let mut bytes = [0_u8; 4];
+    getrandom::fill(&mut bytes).expect("the kernel's random numbers do not run out");
+    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
+}

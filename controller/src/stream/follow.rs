@@ -1,0 +1,137 @@
+//! Following one worker: a health check every five seconds, and its events as they come.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::driver::Event;
+use super::worker_link::{Events, LinkError, WorkerLink};
+
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// Until the first answer: how soon a started worker is seen on air depends on it.
+const START_EVERY: Duration = Duration::from_millis(100);
+
+/// A task that follows a worker until it is dropped.
+#[derive(Debug)]
+pub(super) struct Follower {
+    _task: AbortOnDropHandle<()>,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// Follows the worker that answers `link` with `nonce`.
+    pub(super) fn new(
+        link: WorkerLink,
+        generation: u64,
+        nonce: String,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let follow = Follow {
+            link,
+            generation,
+            nonce,
+            events,
+        };
+        Self {
+            _task: AbortOnDropHandle::new(tokio::spawn(follow.run())),
+        }
+    }
+}
+
+struct Follow {
+    link: WorkerLink,
+    generation: u64,
+    nonce: String,
+    events: mpsc::Sender<Event>,
+}
+
+impl Follow {
+    async fn run(self) {
+        self.await_first_answer().await;
+        let mut checks = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut subscription = self.subscribe().await;
+        loop {
+            tokio::select! {
+                _ = checks.tick() => {
+                    self.check().await;
+                    if subscription.is_none() {
+                        subscription = self.subscribe().await;
+                    }
+                }
+                event = next(&mut subscription) => match event {
+                    Some(report) if report.nonce == self.nonce => {
+                        let report = Box::new(report);
+                        self.tell(Event::Report { generation: self.generation, report }).await;
+                    }
+                    Some(_) => {}
+                    None => subscription = None,
+                },
+            }
+        }
+    }
+
+    /// Silence is told every [`CHECK_EVERY`], as later.
+    async fn await_first_answer(&self) {
+        let mut silent_since = Instant::now();
+        loop {
+            match self.ask().await {
+                Ok(event) => return self.tell(event).await,
+                Err(error) if silent_since.elapsed() >= CHECK_EVERY => {
+                    silent_since = Instant::now();
+                    self.tell(self.silent(&error)).await;
+                }
+                Err(_) => sleep(START_EVERY).await,
+            }
+        }
+    }
+
+    async fn check(&self) {
+        let event = match self.ask().await {
+            Ok(event) => event,
+            Err(error) => self.silent(&error),
+        };
+        self.tell(event).await;
+    }
+
+    async fn ask(&self) -> Result<Event, LinkError> {
+        let report = Box::new(self.link.status().await?.report);
+        if report.nonce != self.nonce {
+            return Err(LinkError::Malformed("the nonce of another worker".into()));
+        }
+        Ok(Event::Report {
+            generation: self.generation,
+            report,
+        })
+    }
+
+    fn silent(&self, error: &LinkError) -> Event {
+        Event::Silent {
+            generation: self.generation,
+            reason: error.to_string(),
+        }
+    }
+
+    async fn subscribe(&self) -> Option<Events> {
+        self.link
+            .events()
+            .await
+            .inspect_err(|error| tracing::debug!(%error, "no events from the worker"))
+            .ok()
+    }
+
+    async fn tell(&self, event: Event) {
+        // Without a driver this task is about to be dropped.
+        let _ = self.events.send(event).await;
+    }
+}
+
+async fn next(subscription: &mut Option<Events>) -> Option<storage::model::WorkerReport> {
+    match subscription {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,163 @@
+//! How everyone else talks to a stream's driver.
+
+use std::sync::Arc;
+
+use storage::layout::Layout;
+use storage::model::{StreamConfig, StreamId, StreamRecord};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::driver::Request;
+use super::request::{Applied, RequestError, Take};
+use super::status::StreamStatus;
+use super::worker_link::{LinkError, WorkerLink};
+
+/// A stream; clones are the same stream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamHandle {
+    id: StreamId,
+    layout: Layout,
+    requests: mpsc::Sender<Request>,
+    status: watch::Receiver<StreamStatus>,
+    config: watch::Receiver<Arc<StreamConfig>>,
+}
+
+/// Where the answer to a request goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
+
+// === impl StreamHandle ===
+
+impl StreamHandle {
+    pub(super) fn new(
+        id: StreamId,
+        layout: Layout,
+        requests: mpsc::Sender<Request>,
+        status: watch::Receiver<StreamStatus>,
+        config: watch::Receiver<Arc<StreamConfig>>,
+    ) -> Self {
+        Self {
+            id,
+            layout,
+            requests,
+            status,
+            config,
+        }
+    }
+
+    /// The newest status.
+    pub(crate) fn status(&self) -> StreamStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Follows the status.
+    pub(crate) fn watch(&self) -> watch::Receiver<StreamStatus> {
+        self.status.clone()
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<StreamConfig> {
+        self.config.borrow().clone()
+    }
+
+    /// See [`crate::registry::Registry::start`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn start(&self) -> Result<StreamStatus, RequestError> {
+        self.ask(Request::Start).await
+    }
+
+    /// See [`crate::registry::Registry::stop`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn stop(&self) -> Result<StreamStatus, RequestError> {
+        self.ask(Request::Stop).await
+    }
+
+    /// See [`crate::registry::Registry::skip`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn skip(&self) -> Result<(), RequestError> {
+        let link = self.ask(Request::Link).await?;
+        match link.skip().await {
+            Err(error) if error.is_conflict() => Err(RequestError::NothingToSkip(self.id.clone())),
+            outcome => self.done(outcome),
+        }
+    }
+
+    /// See [`crate::registry::Registry::take`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn take(&self, what: Take) -> Result<(), RequestError> {
+        let link = self.ask(Request::Link).await?;
+        self.done(link.take(what).await)
+    }
+
+    /// See [`crate::registry::Registry::preview_touch`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn preview_touch(&self) -> Result<(), RequestError> {
+        let link = self.ask(Request::Link).await?;
+        self.done(link.preview().await)
+    }
+
+    /// See [`crate::registry::Registry::logs`].
+    pub(crate) async fn logs(&self, lines: usize) -> Vec<String> {
+        let link = WorkerLink::new(self.layout.socket(&self.id));
+        if let Ok(found) = link.logs(lines).await {
+            return found;
+        }
+        let path = self.layout.log(&self.id);
+        tokio::task::spawn_blocking(move || super::log::tail(&path, lines))
+            .await
+            .expect("reading a log does not panic")
+    }
+
+    /// Puts a configuration into force that has been saved.
+    ///
+    /// # Errors
+    /// `ShuttingDown`.
+    pub(crate) async fn configure(&self, config: StreamConfig) -> Result<Applied, RequestError> {
+        self.ask(|reply| Request::Configure(Box::new(config), reply))
+            .await
+    }
+
+    /// Ends the driver of a stream without a worker, and answers what it remembered.
+    ///
+    /// # Errors
+    /// `StillRunning`, `Stopping`.
+    pub(crate) async fn retire(&self) -> Result<StreamRecord, RequestError> {
+        self.ask(Request::Retire).await
+    }
+
+    /// Ends the worker, keeping the wish, and the driver with it.
+    pub(crate) async fn drain(&self) {
+        // A driver that has ended has no worker.
+        let _ = self.requests.send(Request::Drain).await;
+    }
+
+    /// Ends the driver and leaves the worker alone.
+    pub(crate) async fn detach(&self) {
+        // A driver that has ended has no worker.
+        let _ = self.requests.send(Request::Detach).await;
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(request(reply))
+            .await
+            .map_err(|_| RequestError::ShuttingDown)?;
+        answer.await.unwrap_or(Err(RequestError::ShuttingDown))
+    }
+
+    fn done(&self, outcome: Result<(), LinkError>) -> Result<(), RequestError> {
+        outcome.map_err(|error| RequestError::WorkerUnavailable {
+            stream_id: self.id.clone(),
+            message: error.to_string(),
+        })
+    }
+}

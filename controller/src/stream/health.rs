@@ -1,0 +1,225 @@
+//! Whether a worker answers, and whether what it says is what was wanted. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use storage::model::report::{DestinationReport, DestinationState, ErrorReport, OnAirKind};
+use storage::model::{OnAir, WorkerReport};
+use tokio::time::Instant;
+
+/// Unanswered checks in a row that make a worker unresponsive.
+const TOLERATED_SILENCES: u32 = 3;
+/// Silence that makes a worker unresponsive, however few checks fell into it.
+const TOLERATED_SILENCE: Duration = Duration::from_secs(10);
+/// Silence after which a worker is replaced.
+const REPLACED_AFTER: Duration = Duration::from_secs(30);
+/// The same for one that has never answered: it may be rendering its slate on a busy machine.
+const START_REPLACED_AFTER: Duration = Duration::from_secs(60);
+/// Over what time dropped frames are counted.
+const DROP_WINDOW: Duration = Duration::from_secs(60);
+/// Share of frames a destination may miss.
+const TOLERATED_DROPS: f64 = 0.01;
+
+/// Whether a worker answers.
+#[derive(Debug)]
+pub(super) struct Health {
+    since: Instant,
+    answered: bool,
+    failures: u32,
+    unresponsive: bool,
+}
+
+/// How what is on air falls short of what was wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shortfall(Option<ErrorReport>);
+
+/// Frames lost per destination in the last minute.
+#[derive(Debug, Default)]
+pub(super) struct DropMeter(BTreeMap<String, VecDeque<(Instant, u64)>>);
+
+// === impl Health ===
+
+impl Health {
+    /// A worker that has to answer from `now` on.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            answered: false,
+            failures: 0,
+            unresponsive: false,
+        }
+    }
+
+    /// It answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        *self = Self {
+            since: now,
+            answered: true,
+            failures: 0,
+            unresponsive: false,
+        };
+    }
+
+    /// It did not answer a check. One that has never answered is given the time of a start.
+    pub(super) fn silent(&mut self, now: Instant) {
+        self.failures += 1;
+        let too_long = now.duration_since(self.since) >= TOLERATED_SILENCE;
+        let too_often = self.answered && self.failures >= TOLERATED_SILENCES;
+        self.unresponsive = too_long || too_often;
+    }
+
+    /// Whether it has been silent for so long that nobody waits for it.
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
+        let patience = if self.answered {
+            REPLACED_AFTER
+        } else {
+            START_REPLACED_AFTER
+        };
+        self.failures > 0 && now.duration_since(self.since) >= patience
+    }
+
+    /// Whether it is overdue with an answer.
+    pub(super) fn is_unresponsive(&self) -> bool {
+        self.unresponsive
+    }
+
+    /// What to tell the operator while it is.
+    pub(super) fn error(&self) -> Option<ErrorReport> {
+        self.unresponsive.then(|| ErrorReport {
+            error_type: "worker_unresponsive".into(),
+            message: format!(
+                "the worker has not answered {} health checks in a row",
+                self.failures
+            ),
+            hint: "it may still be on air; unless it answers again it is ended and started anew \
+                   by itself. Look for a machine out of CPU, memory or disk"
+                .into(),
+        })
+    }
+}
+
+// === impl Shortfall ===
+
+impl Shortfall {
+    /// Judges what a worker reports.
+    pub(super) fn of(report: &WorkerReport, drops: &mut DropMeter, now: Instant) -> Self {
+        let dropping = drops.observe(report, now);
+        let down = report
+            .destinations
+            .iter()
+            .find(|destination| destination.state != DestinationState::Live);
+        Self(
+            down.map(destination_down)
+                .or_else(|| {
+                    report
+                        .on_air
+                        .as_ref()
+                        .and_then(|on_air| slate(on_air, report))
+                })
+                .or(dropping),
+        )
+    }
+
+    /// Nothing falls short.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The worst of it.
+    pub(super) fn error(&self) -> Option<&ErrorReport> {
+        self.0.as_ref()
+    }
+}
+
+/// Whether the start is over: media flows, and each destination has had its first try.
+pub(super) fn is_on_air(report: &WorkerReport) -> bool {
+    let trying = |destination: &DestinationReport| {
+        destination.state == DestinationState::Connecting && destination.retry_count == 0
+    };
+    let live = report
+        .destinations
+        .iter()
+        .any(|destination| destination.state == DestinationState::Live);
+    report.on_air.is_some() && (live || !report.destinations.iter().any(trying))
+}
+
+fn destination_down(destination: &DestinationReport) -> ErrorReport {
+    let name = &destination.name;
+    if let Some(error) = &destination.error {
+        return ErrorReport {
+            message: format!("{name}: {}", error.message),
+            ..error.clone()
+        };
+    }
+    ErrorReport {
+        error_type: "destination_not_live".into(),
+        message: format!("{name} is not receiving the stream"),
+        hint: "it is connected again by itself; the other destinations are not affected".into(),
+    }
+}
+
+fn slate(on_air: &OnAir, report: &WorkerReport) -> Option<ErrorReport> {
+    if on_air.kind != OnAirKind::Slate {
+        return None;
+    }
+    report.programme.error.clone().or_else(|| {
+        Some(ErrorReport {
+            error_type: "slate_on_air".into(),
+            message: match &on_air.reason {
+                Some(reason) => format!("the slate is on air: {reason}"),
+                None => "the slate is on air instead of the programme".into(),
+            },
+            hint: "see programme.problems in the status for the items that were skipped".into(),
+        })
+    })
+}
+
+// === impl DropMeter ===
+
+impl DropMeter {
+    /// Notes the counters of `report` and names the first destination that loses too many frames.
+    fn observe(&mut self, report: &WorkerReport, now: Instant) -> Option<ErrorReport> {
+        let fps = f64::from(report.format?.fps);
+        self.0
+            .retain(|name, _| report.destinations.iter().any(|d| d.name == *name));
+        let mut worst = None;
+        for destination in &report.destinations {
+            let samples = self.0.entry(destination.name.clone()).or_default();
+            let share = dropped_share(samples, destination.dropped_frames, fps, now);
+            if share > TOLERATED_DROPS && worst.is_none() {
+                worst = Some(frames_dropped(&destination.name, share));
+            }
+        }
+        worst
+    }
+}
+
+/// Share of the window's frames that were dropped. The window is counted whole from the start, so
+/// that one hiccup in a young stream is not a quarter of it.
+fn dropped_share(
+    samples: &mut VecDeque<(Instant, u64)>,
+    dropped: u64,
+    fps: f64,
+    now: Instant,
+) -> f64 {
+    samples.push_back((now, dropped));
+    while samples.len() > 1 && now.duration_since(samples[1].0) >= DROP_WINDOW {
+        samples.pop_front();
+    }
+    let (_, before) = samples[0];
+    let lost = dropped.saturating_sub(before) as f64;
+    lost / (fps * DROP_WINDOW.as_secs_f64())
+}
+
+fn frames_dropped(name: &str, share: f64) -> ErrorReport {
+    ErrorReport {
+        error_type: "frames_dropped".into(),
+        message: format!(
+            "{name} is too slow: {:.1} % of the last minute's frames were dropped",
+            share * 100.0
+        ),
+        hint: "the upload is slower than the stream: lower format.video_kbps, or look at the \
+               network of this machine"
+            .into(),
+    }
+}

@@ -1,0 +1,354 @@
+//! Starting a worker: lease, job, log, process, secrets, in that order.
+//!
+//! The job is on disk before the process exists, so a controller that finds a worker always finds
+//! what it was given. Secrets go through its standard input and nowhere else.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use storage::atomic::{self, AtomicError};
+use storage::layout::{Layout, LayoutError};
+use storage::model::job::{JOB_VERSION, Provider};
+use storage::model::problems::Problem;
+use storage::model::report::ErrorReport;
+use storage::model::{Job, JobSecrets, StreamConfig, StreamId};
+use supervise::{Child, Group, Input, Output, SpawnError, Spec};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::lease::Lease;
+use crate::chain;
+use crate::config::{Config, SECRETS};
+
+/// How long the lease of a worker that was seen to end may still be held.
+const LEASE_PATIENCE: Duration = Duration::from_secs(2);
+const LEASE_POLL: Duration = Duration::from_millis(20);
+/// A worker reads its secrets first of all.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(5);
+/// Descriptor the worker finds its lease at; it only has to keep it.
+const LEASE_FD: i32 = 3;
+/// Variables of ambient AWS credentials (a role of the machine, a profile).
+const AWS_VARIABLES: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_EC2_METADATA_DISABLED",
+];
+
+/// Which worker is to be started.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// The stream.
+    pub(super) id: StreamId,
+    /// How it is configured.
+    pub(super) config: StreamConfig,
+    /// One more than that of any worker before it.
+    pub(super) generation: u64,
+}
+
+/// A worker that was started.
+#[derive(Debug)]
+pub(super) struct Started {
+    /// Its process, which outlives this one.
+    pub(super) child: Child,
+    /// What it answers on its socket.
+    pub(super) nonce: String,
+    /// The variables of the stream keys it was given.
+    pub(super) keys: BTreeSet<String>,
+}
+
+/// Why there is no new worker.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// A stream key is not set, or may not be used.
+    #[error("{} stream key(s) cannot be used", .0.len())]
+    Keys(Vec<Problem>),
+    /// An earlier worker is not gone.
+    #[error("an earlier worker of this stream still holds {}", .0.display())]
+    Held(PathBuf),
+    /// The lease could not be made.
+    #[error("cannot lock {}", path.display())]
+    Lease {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory is missing and cannot be made.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The job could not be written.
+    #[error(transparent)]
+    Job(#[from] AtomicError),
+    /// The log could not be opened.
+    #[error("cannot open the log {}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program did not start.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// It did not take its secrets.
+    #[error("the worker did not read its secrets")]
+    Secrets(#[source] io::Error),
+}
+
+/// Starts a worker. When this returns an error, there is none.
+///
+/// # Errors
+/// See [`StartError`].
+pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, StartError> {
+    let secrets = secrets(&order.config, settings).map_err(StartError::Keys)?;
+    let lease = lease(&settings.layout.lease(&order.id)).await?;
+    let id = order.id.clone();
+    let job = job(order, settings);
+    let nonce = job.nonce.clone();
+    let layout = settings.layout.clone();
+    let log = tokio::task::spawn_blocking(move || prepare(&layout, &job))
+        .await
+        .expect("writing a job does not panic")?;
+    let mut child = supervise::spawn(spec(&id, settings, lease, log)?)?;
+    hand_over(&mut child, &secrets).await?;
+    Ok(Started {
+        child,
+        nonce,
+        keys: secrets.stream_keys.into_keys().collect(),
+    })
+}
+
+/// What stands against using the stream keys of `config`; empty when nothing does.
+pub(super) fn key_problems(config: &StreamConfig, settings: &Config) -> Vec<Problem> {
+    secrets(config, settings).err().unwrap_or_default()
+}
+
+/// Destinations whose `key_env` names a secret of the controller itself: whoever may configure a
+/// stream could have it sent to a server of their own.
+pub(crate) fn reserved_key_problems(config: &StreamConfig) -> Vec<Problem> {
+    named_keys(config)
+        .filter(|(_, name)| is_reserved(name))
+        .map(|(path, name)| Problem {
+            path,
+            message: format!("{name} belongs to the controller; keep the stream key in another"),
+        })
+        .collect()
+}
+
+fn is_reserved(name: &str) -> bool {
+    SECRETS.contains(&name)
+        || ["CONTROLLER_", "STORAGE_", "AWS_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+fn named_keys(config: &StreamConfig) -> impl Iterator<Item = (String, &str)> {
+    config
+        .destinations
+        .iter()
+        .enumerate()
+        .filter_map(|(index, destination)| {
+            let name = destination.key_env.as_deref()?;
+            Some((format!("destinations[{index}].key_env"), name))
+        })
+}
+
+fn secrets(config: &StreamConfig, settings: &Config) -> Result<JobSecrets, Vec<Problem>> {
+    let mut problems = reserved_key_problems(config);
+    let mut secrets = JobSecrets {
+        storage_keys: settings.storage_keys.clone(),
+        ..JobSecrets::default()
+    };
+    for (path, name) in named_keys(config).filter(|(_, name)| !is_reserved(name)) {
+        match settings.keyring.secret(name) {
+            // A line break would end the line FFmpeg reads the key from and begin another option.
+            Some(key) if key.expose().chars().any(char::is_control) => problems.push(Problem {
+                path,
+                message: format!("{name} holds a control character; copy the key again"),
+            }),
+            Some(key) => {
+                secrets.stream_keys.insert(name.to_owned(), key);
+            }
+            None => problems.push(Problem {
+                path,
+                message: format!(
+                    "{name} is not set; put the stream key into the controller's environment file \
+                     or credentials and restart it"
+                ),
+            }),
+        }
+    }
+    if problems.is_empty() {
+        Ok(secrets)
+    } else {
+        Err(problems)
+    }
+}
+
+async fn lease(path: &Path) -> Result<Lease, StartError> {
+    let deadline = Instant::now() + LEASE_PATIENCE;
+    loop {
+        let lease = Lease::acquire(path).map_err(|source| StartError::Lease {
+            path: path.to_owned(),
+            source,
+        })?;
+        match lease {
+            Some(lease) => return Ok(lease),
+            None if Instant::now() >= deadline => return Err(StartError::Held(path.to_owned())),
+            None => sleep(LEASE_POLL).await,
+        }
+    }
+}
+
+fn job(order: Order, settings: &Config) -> Job {
+    Job {
+        version: JOB_VERSION,
+        stream_id: order.id,
+        generation: order.generation,
+        nonce: nonce(),
+        config: order.config,
+        storage: settings.storage.clone(),
+        ffmpeg_bin: settings.ffmpeg_bin.clone(),
+        ffprobe_bin: settings.ffprobe_bin.clone(),
+        state_dir: settings.layout.state_dir.clone(),
+        runtime_dir: settings.layout.runtime_dir.clone(),
+        cache_dir: settings.layout.cache_dir.clone(),
+        allow_argv_secrets: settings.allow_argv_secrets,
+    }
+}
+
+fn nonce() -> String {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).expect("the kernel's random numbers do not run out");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes what the worker reads, clears what the last one left, and opens the log.
+fn prepare(layout: &Layout, job: &Job) -> Result<File, StartError> {
+    let id = &job.stream_id;
+    layout.create_stream(id)?;
+    atomic::remove(&layout.exit(id))?;
+    atomic::remove(&layout.socket(id))?;
+    let text = serde_json::to_vec_pretty(job).expect("a job holds nothing JSON cannot");
+    atomic::write(&layout.job(id), &text)?;
+    let path = layout.log(id);
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(&path)
+        .map_err(|source| StartError::Log { path, source })
+}
+
+fn spec(id: &StreamId, settings: &Config, lease: Lease, log: File) -> Result<Spec, StartError> {
+    let again = log.try_clone().map_err(|source| StartError::Log {
+        path: settings.layout.log(id),
+        source,
+    })?;
+    let mut spec = Spec::new(&settings.worker_bin)
+        .arg("--job")
+        .arg(settings.layout.job(id))
+        .env("RUST_LOG", &settings.logging.filter)
+        .env("LOG_FORMAT", settings.logging.format.as_str())
+        .stdin(Input::Piped)
+        .stdout(Output::File(again))
+        .stderr(Output::File(log))
+        .fd(lease, LEASE_FD)
+        .group(Group::OwnSession)
+        .cwd(&settings.layout.state_dir)
+        .outlives_parent();
+    // A private /tmp goes away with the service that a worker outlives.
+    spec = spec.env("TMPDIR", &settings.layout.cache_dir);
+    if settings.storage.provider == Provider::S3 && settings.storage_keys.is_none() {
+        for name in AWS_VARIABLES {
+            if let Some(value) = std::env::var_os(name) {
+                spec = spec.env(name, value);
+            }
+        }
+    }
+    Ok(spec)
+}
+
+async fn hand_over(child: &mut Child, secrets: &JobSecrets) -> Result<(), StartError> {
+    let text = secrets.to_pipe().expect("a map of texts is JSON");
+    let mut stdin = child.take_stdin().expect("standard input is piped above");
+    let written = timeout(SECRETS_PATIENCE, async {
+        stdin.write_all(&text).await?;
+        stdin.shutdown().await
+    })
+    .await
+    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    match written {
+        // A worker that ends before it reads has its own reason, which its exit tells.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            child.kill_now();
+            child.wait().await;
+            Err(StartError::Secrets(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+// === impl StartError ===
+
+impl StartError {
+    /// Whether only a change of settings can help.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Keys(_))
+    }
+
+    /// For the operator.
+    pub(super) fn report(&self) -> ErrorReport {
+        let (error_type, hint) = match self {
+            Self::Keys(problems) => {
+                return ErrorReport {
+                    error_type: "missing_stream_key".into(),
+                    message: problems
+                        .iter()
+                        .map(Problem::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                    hint: "set the variable, restart the controller, start the stream".into(),
+                };
+            }
+            Self::Held(_) => (
+                "earlier_worker_alive",
+                "it is being ended; nothing is started next to it",
+            ),
+            Self::Job(error) => (error.fault.error_type(), error.fault.hint()),
+            Self::Lease { .. } | Self::Layout(_) | Self::Log { .. } => (
+                "disk",
+                "look at space and permissions of STATE_DIR and RUNTIME_DIR",
+            ),
+            Self::Spawn(SpawnError::Missing { .. }) => (
+                "worker_missing",
+                "install stream-worker next to stream-controller, or set WORKER_BIN",
+            ),
+            Self::Spawn(SpawnError::Refused { .. }) => (
+                "machine_exhausted",
+                "the machine is out of memory, processes or descriptors",
+            ),
+            Self::Secrets(_) => (
+                "worker_failed",
+                "the stream's log may say what the worker did instead",
+            ),
+        };
+        ErrorReport {
+            error_type: error_type.into(),
+            message: chain(self),
+            hint: hint.into(),
+        }
+    }
+}

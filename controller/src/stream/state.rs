@@ -1,0 +1,168 @@
+//! The life of a stream.
+//!
+//! ```text
+//!                start                     media on air
+//!   Stopped ───────────────► Starting ────────────────────► OnAir  (running ⇄ degraded)
+//!      ▲  ▲                   │  ▲  │                        │  │
+//!      │  │ gone              │  │  └── stop ──┐    ┌─ stop ─┘  │
+//!      │  └───────────────────┼──┼─────── Stopping              │
+//!      │ stop                 │  │ time is up                   │
+//!      ├──────────────── Backoff ◄──── worker ended, or was ────┤
+//!      │ stop                 │        silent and replaced      │
+//!      └──────────────── Failed ◄──── what no retry can fix ────┘
+//! ```
+//!
+//! *Replacing* (ending a silent worker to start another) lies between OnAir or Starting and Backoff.
+//! A worker exists in Starting, OnAir, Stopping and Replacing, and only there; the next one is
+//! started only from a state without one.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use storage::model::report::ErrorReport;
+use storage::model::{ObservedState, WorkerReport};
+use tokio::time::Instant;
+
+use super::admission::Phase;
+use super::follow::Follower;
+use super::health::{Health, Shortfall};
+use super::process::Attended;
+
+/// Where a stream is, with what exists only there.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// No worker, none wanted.
+    Stopped,
+    /// A worker was spawned or adopted and has not been on air yet.
+    Starting(Worker),
+    /// A worker that is or was on air.
+    OnAir(Worker, Shortfall),
+    /// A worker is being ended, and then nothing follows.
+    Stopping(Worker),
+    /// A silent worker is being ended, and another follows.
+    Replacing(Worker, ErrorReport),
+    /// Waiting to start a worker again.
+    Backoff(Wait),
+    /// Given up, and why.
+    Failed(ErrorReport),
+}
+
+/// A worker and what is known of it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// Counts the workers of the stream.
+    pub(super) generation: u64,
+    /// Its process.
+    pub(super) attended: Attended,
+    /// What asks it how it does, for as long as this is kept.
+    pub(super) _follower: Follower,
+    /// When it was started.
+    pub(super) started_at: Timestamp,
+    /// The variables of the stream keys it was given.
+    pub(super) keys: BTreeSet<String>,
+    /// Whether it answers.
+    pub(super) health: Health,
+    /// What it said last.
+    pub(super) report: Option<Box<WorkerReport>>,
+    /// Whether it plays by the present configuration.
+    pub(super) configured: Configured,
+}
+
+/// How far a worker has taken the stream's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Configured {
+    /// Wholly.
+    Current,
+    /// It is to be told, as soon as it answers.
+    Pending,
+    /// It cannot without a restart.
+    NeedsRestart,
+}
+
+/// A wait before the next start.
+#[derive(Debug, Clone)]
+pub(super) struct Wait {
+    /// When it ends.
+    pub(super) until: Instant,
+    /// The same for people.
+    pub(super) next_restart_at: Timestamp,
+    /// Why there is no worker.
+    pub(super) error: ErrorReport,
+}
+
+// === impl Life ===
+
+impl Life {
+    /// This state without its data.
+    pub(super) fn phase(&self) -> Phase {
+        match self {
+            Self::Stopped => Phase::Stopped,
+            Self::Starting(_) => Phase::Starting,
+            Self::OnAir(..) => Phase::OnAir,
+            Self::Stopping(_) => Phase::Stopping,
+            Self::Replacing(..) => Phase::Replacing,
+            Self::Backoff(_) => Phase::Backoff,
+            Self::Failed(_) => Phase::Failed,
+        }
+    }
+
+    /// This state as a person sees it.
+    pub(super) fn observed(&self) -> ObservedState {
+        match self {
+            Self::Stopped => ObservedState::Stopped,
+            // A start that hangs is shown as what it is about to become.
+            Self::Starting(worker) if worker.health.is_unresponsive() => ObservedState::Degraded,
+            Self::Starting(_) => ObservedState::Starting,
+            Self::OnAir(worker, shortfall) => {
+                if shortfall.is_none() && !worker.health.is_unresponsive() {
+                    ObservedState::Running
+                } else {
+                    ObservedState::Degraded
+                }
+            }
+            Self::Stopping(_) | Self::Replacing(..) => ObservedState::Stopping,
+            Self::Backoff(_) => ObservedState::Backoff,
+            Self::Failed(_) => ObservedState::Error,
+        }
+    }
+
+    /// The worker, in the states that have one.
+    pub(super) fn worker(&self) -> Option<&Worker> {
+        match self {
+            Self::Starting(worker)
+            | Self::OnAir(worker, _)
+            | Self::Stopping(worker)
+            | Self::Replacing(worker, _) => Some(worker),
+            Self::Stopped | Self::Backoff(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// The worker, to be changed.
+    pub(super) fn worker_mut(&mut self) -> Option<&mut Worker> {
+        match self {
+            Self::Starting(worker)
+            | Self::OnAir(worker, _)
+            | Self::Stopping(worker)
+            | Self::Replacing(worker, _) => Some(worker),
+            Self::Stopped | Self::Backoff(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// Why the stream is not as wanted.
+    pub(super) fn error(&self) -> Option<ErrorReport> {
+        match self {
+            Self::Starting(worker) => worker.health.error(),
+            Self::OnAir(worker, shortfall) => {
+                worker.health.error().or_else(|| shortfall.error().cloned())
+            }
+            Self::Backoff(wait) => Some(wait.error.clone()),
+            Self::Replacing(_, error) | Self::Failed(error) => Some(error.clone()),
+            Self::Stopped | Self::Stopping(_) => None,
+        }
+    }
+
+    /// Takes the state out, leaving *stopped*; every transition puts its successor back.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Stopped)
+    }
+}
