@@ -1,1 +1,27 @@
-//! placeholder
+//! The world around stream-controller, for its end-to-end tests and its benchmark.
+//!
+//! Nothing here is a mock of a part a user would run: the controller and the workers are the built
+//! binaries, media comes from a real S3 server that checks signatures, FFmpeg is FFmpeg, and what
+//! leaves is received by nginx-rtmp or by [`rtmp::Receiver`], which notes each message.
+//!
+//! - [`rtmp`]: an RTMP server that logs, and misbehaves on request.
+//! - [`viewer`]: what a viewer would have seen, computed from that log.
+//! - [`s3`]: an S3 server with faults.  [`nginx`]: nginx with its RTMP module.
+//! - [`media`]: test files, made by FFmpeg when first asked for.
+//! - [`controller`]: stream-controller in temporary directories, and its REST client.
+//! - [`process`]: children and what `/proc` says of them.  [`canary`]: secrets that must not leak.
+//!
+//! Everything is blocking: a test reads as a story, and each wait is a [`wait::until`] that polls
+//! for a state and says what it waited for when it gives up.
+
+pub mod canary;
+pub mod controller;
+pub mod flv;
+pub mod http;
+pub mod media;
+pub mod nginx;
+pub mod process;
+pub mod rtmp;
+pub mod s3;
+pub mod viewer;
+pub mod wait;
