@@ -112,6 +112,11 @@ impl Catalogue {
         self.shared.look.notify_one();
     }
 
+    /// The first objects of the programme, in listed order.
+    pub fn objects(&self, at_most: usize) -> Vec<ListedObject> {
+        self.shared.lock().objects(at_most)
+    }
+
     /// Whether the bucket was listed, with or without success.
     pub fn has_looked(&self) -> bool {
         self.shared.lock().has_looked()

@@ -229,10 +229,10 @@ impl Director {
         if self.wish == Wish::Slate {
             return self.step_wished_slate(now, view);
         }
-        if self.skip {
-            if let Some(decision) = self.step_skip(now, view) {
-                return decision;
-            }
+        if self.skip
+            && let Some(decision) = self.step_skip(now, view)
+        {
+            return decision;
         }
         match view.air {
             Air::Nothing => self.step_nothing(now, view),

@@ -1,1 +1,625 @@
 //! The one task that owns director and timeline, and releases packets by the clock.
+//!
+//! Every 40 ms it asks the director what is to be done, moves what is due from the source on air
+//! through the timeline, and hands the whole batch to the fanout. Nothing in a turn waits: opening,
+//! closing, listing and writing happen in other tasks, and their results are seen a turn later.
+
+mod keeper;
+mod report;
+mod slot;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use programme::format::AUDIO_RATE_HZ;
+use programme::{Fit, ListedObject, Position, StreamFormat, UpNext};
+use storage::model::{ErrorReport, Job, PositionFile, WorkerReport};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalogue::{Catalogue, book};
+use crate::control::command::{Command, FormatChanged, NothingToSkip, Take};
+use crate::director::{Action, Air, Director, SlateReason, View, Why, Wish};
+use crate::fanout::Fanout;
+use crate::flv::Packet;
+use crate::source::{Slate, SlateSource, SourceContext, SourceEnd, file};
+use crate::timeline::{Pacer, Silence, SourceShape, Timeline};
+use keeper::PositionKeeper;
+use report::Since;
+pub use report::empty_report;
+use slot::{Item, Opened};
+
+/// How often what is due is released. Fewer, larger steps cost less CPU in every process of the
+/// chain; players buffer hundreds of times this.
+pub const STEP: Duration = Duration::from_millis(40);
+/// How often the report is refreshed when nothing changes.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// How long what comes next is taken for granted: items are added to a bucket at any time.
+const PLAN_EVERY: Duration = Duration::from_secs(1);
+/// Samples in an AAC-LC frame (ISO/IEC 14496-3 §4.5.1.1).
+const AAC_FRAME_SAMPLES: u32 = 1024;
+/// How often the position is written when nothing changes.
+const POSITION_EVERY: Duration = Duration::from_secs(5);
+
+/// Everything playout works with, made by start-up.
+#[derive(Debug)]
+pub struct Parts {
+    /// What this worker was started for.
+    pub job: Job,
+    /// The one shape on air.
+    pub format: StreamFormat,
+    /// Rendered in that shape.
+    pub slate: Arc<Slate>,
+    /// The programme.
+    pub catalogue: Catalogue,
+    /// How sources are opened.
+    pub sources: Arc<SourceContext>,
+    /// Where packets go.
+    pub fanout: Fanout,
+    /// Of every shuffle, should the programme begin anew.
+    pub seed: u64,
+    /// Where the last worker of this stream stood.
+    pub resume: Option<PositionFile>,
+    /// From the control socket.
+    pub commands: mpsc::Receiver<Command>,
+    /// To the control socket.
+    pub report: watch::Sender<WorkerReport>,
+}
+
+/// Why playout ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// Every destination was given up; the last failure.
+    Exhausted(ErrorReport),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Playout {
+    job: Job,
+    format: StreamFormat,
+    director: Director,
+    timeline: Timeline,
+    pacer: Pacer,
+    slate: Arc<Slate>,
+    slate_source: SlateSource,
+    /// Its next packet.
+    slate_packet: Option<Packet>,
+    air: Air,
+    since: Since,
+    current: Option<Item>,
+    next: Option<Item>,
+    /// The newest item ever opened: what follows is looked up from here.
+    cursor: Option<Position>,
+    /// What the catalogue says comes after `cursor`.
+    plan: Option<Plan>,
+    resume: Option<PositionFile>,
+    seed: u64,
+    catalogue: Catalogue,
+    sources: Arc<SourceContext>,
+    fanout: Fanout,
+    keeper: PositionKeeper,
+    closing: TaskTracker,
+    commands: mpsc::Receiver<Command>,
+    report: watch::Sender<WorkerReport>,
+    reported_at: Instant,
+    /// Air time of the last packet released, ms.
+    released_ms: i64,
+    batch: Vec<Packet>,
+    dry: u64,
+    slate_ms: u64,
+}
+
+/// What the catalogue would have opened next, when it was last asked.
+#[derive(Debug)]
+struct Plan {
+    asked: Instant,
+    item: Option<(ListedObject, Position)>,
+}
+
+// === impl Playout ===
+
+impl Playout {
+    /// Nothing is on air yet.
+    pub fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Self {
+            director: Director::new(now),
+            timeline: Timeline::new(Silence {
+                header: parts.slate.audio_header().clone(),
+                frame: parts.slate.silence_frame().clone(),
+                rate_hz: AUDIO_RATE_HZ,
+                frame_samples: AAC_FRAME_SAMPLES,
+            }),
+            pacer: Pacer::new(STEP),
+            slate_source: SlateSource::new(&parts.slate),
+            slate_packet: None,
+            slate: parts.slate,
+            air: Air::Nothing,
+            since: Since::now(),
+            current: None,
+            next: None,
+            cursor: None,
+            plan: None,
+            resume: parts.resume,
+            seed: parts.seed,
+            catalogue: parts.catalogue,
+            sources: parts.sources,
+            fanout: parts.fanout,
+            keeper: PositionKeeper::start(&parts.job),
+            closing: TaskTracker::new(),
+            commands: parts.commands,
+            report: parts.report,
+            reported_at: now,
+            released_ms: 0,
+            batch: Vec::new(),
+            dry: 0,
+            slate_ms: 0,
+            job: parts.job,
+            format: parts.format,
+        }
+    }
+
+    /// Keeps the stream on air until it is told to stop or no destination is left, then closes
+    /// sources and outputs.
+    pub async fn run(mut self, shutdown: &CancellationToken) -> Ended {
+        let mut wake_up = Instant::now();
+        let mut changes = self.fanout.changes();
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break Ended::Stopped,
+                Some(command) = self.commands.recv() => {
+                    if self.obey(command).is_break() {
+                        break Ended::Stopped;
+                    }
+                    self.publish(Instant::now());
+                }
+                Ok(()) = changes.changed() => {
+                    if let Some(failure) = self.fanout.exhausted() {
+                        break Ended::Exhausted(failure);
+                    }
+                    self.publish(Instant::now());
+                }
+                () = tokio::time::sleep_until(wake_up) => wake_up = self.turn(Instant::now()),
+            }
+        };
+        self.wind_up().await;
+        ended
+    }
+
+    /// One step of the clock; returns when the next is due.
+    fn turn(&mut self, now: Instant) -> Instant {
+        self.plan(now);
+        if let Some(late) = self.pacer.held_up(now) {
+            tracing::warn!(
+                late_ms = late.as_millis(),
+                "the worker was held up; the stream goes on from now, nothing is sent faster than real time"
+            );
+        }
+        let mut changed = false;
+        loop {
+            let view = self.view(now);
+            if let Some(action) = self.director.step(now, &view) {
+                self.apply(action, now);
+                changed = true;
+            } else if !self.release_one(now) {
+                break;
+            }
+        }
+        let due_ms = self.pacer.due_until(now);
+        if let Some(due_ms) = due_ms {
+            self.timeline
+                .fill_silence(due_ms.min(self.released_ms), &mut self.batch);
+        }
+        if !self.batch.is_empty() {
+            self.fanout.send(&self.batch);
+            self.batch.clear();
+        }
+        if self.air == Air::Current {
+            self.keep_position(POSITION_EVERY, now);
+        }
+        if changed || now >= self.reported_at + REPORT_EVERY {
+            self.publish(now);
+        }
+        let next_ms = due_ms.map(|due_ms| due_ms + STEP.as_millis() as i64);
+        let wake_up = next_ms.and_then(|next_ms| self.pacer.next_wakeup(next_ms));
+        wake_up.unwrap_or(now + STEP)
+    }
+
+    fn view(&self, now: Instant) -> View {
+        let on_air = self.air == Air::Current;
+        let head = self
+            .current
+            .as_ref()
+            .and_then(|item| item.source.queue().peek());
+        let late = self.overdue(now);
+        View {
+            air: self.air,
+            current: self.current.as_ref().map(|item| match on_air {
+                true => item.view_on_air(head, if head.is_none() { late } else { Duration::ZERO }),
+                false => item.view_off_air(),
+            }),
+            next: self.next.as_ref().map(Item::view_off_air),
+            more: self.planned().is_some(),
+            clean: !on_air || self.at_clean_point(),
+        }
+    }
+
+    /// A copied picture keeps its file's rate, which a whole number only approximates.
+    fn shape_of(&self, item: &Item) -> SourceShape {
+        let copied = match item.source.fit() {
+            Some(Fit::Copy) => true,
+            Some(Fit::Transcode { video, .. }) => video.is_empty(),
+            Some(Fit::Unplayable { .. }) | None => false,
+        };
+        let info = item.source.info().filter(|_| copied);
+        let fps = info
+            .and_then(|info| info.video.as_ref())
+            .map(|video| video.fps);
+        frame_of(fps.unwrap_or(f64::from(self.format.fps)))
+    }
+
+    /// How long ago the packet after the last one released was due.
+    fn overdue(&self, now: Instant) -> Duration {
+        let frame_ms = 1000 / i64::from(self.format.fps.max(1));
+        let due_ms = self.pacer.due_until(now).unwrap_or(0);
+        let late_ms = due_ms - (self.released_ms + frame_ms);
+        Duration::from_millis(late_ms.max(0).unsigned_abs())
+    }
+
+    /// Whether a cut now loses no picture of the item on air.
+    fn at_clean_point(&self) -> bool {
+        let Some(item) = &self.current else {
+            return true;
+        };
+        item.source
+            .queue()
+            .with_front(|packet| match packet {
+                Packet::Video(video) => self.timeline.is_clean_point(video),
+                Packet::VideoHeader(_) | Packet::AudioHeader(_) | Packet::Audio(_) => false,
+            })
+            .unwrap_or(true)
+    }
+
+    /// Moves the next packet of the source on air into the batch, if it is due.
+    fn release_one(&mut self, now: Instant) -> bool {
+        match self.air {
+            Air::Nothing => false,
+            Air::Slate(_) => {
+                let packet = match self.slate_packet.take() {
+                    Some(packet) => packet,
+                    None => self.slate_source.pop(),
+                };
+                if !is_due(&self.timeline, &mut self.pacer, &packet, now) {
+                    self.slate_packet = Some(packet);
+                    return false;
+                }
+                let before_ms = self.released_ms;
+                self.push(packet);
+                self.slate_ms += (self.released_ms - before_ms).max(0).unsigned_abs();
+                true
+            }
+            Air::Current => {
+                let Some(item) = &mut self.current else {
+                    return false;
+                };
+                let queue = Arc::clone(item.source.queue());
+                let (timeline, pacer) = (&self.timeline, &mut self.pacer);
+                let due = queue.with_front(|packet| is_due(timeline, pacer, packet, now));
+                let Some(packet) = due.filter(|due| *due).and_then(|_| queue.pop()) else {
+                    return false;
+                };
+                item.note(&packet);
+                let last = queue.end().is_some() && !queue.has_video_left();
+                self.push(packet);
+                if last {
+                    self.flush_sound();
+                }
+                true
+            }
+        }
+    }
+
+    fn push(&mut self, packet: Packet) {
+        let first = self.batch.len();
+        self.timeline.push(packet, &mut self.batch);
+        let newest_ms = self.batch[first..].iter().filter_map(Packet::dts_ms).max();
+        self.released_ms = self.released_ms.max(newest_ms.unwrap_or(i64::MIN));
+    }
+
+    /// Releases the sound that belongs under the last picture released: it stands behind that
+    /// picture in decode order, and would be lost by a cut here.
+    fn flush_sound(&mut self) {
+        let (Some(item), Some(shift_ms)) = (&self.current, self.timeline.shift_ms()) else {
+            return;
+        };
+        self.timeline.close();
+        let end_ms = self.timeline.video_end_ms();
+        let within = |packet: &Packet| packet.dts_ms().is_none_or(|ms| ms + shift_ms < end_ms);
+        while item.source.queue().with_front(within) == Some(true)
+            && let Some(packet) = item.source.queue().pop()
+        {
+            self.timeline.push(packet, &mut self.batch);
+        }
+        if item.source.queue().end().is_some() && !item.source.queue().has_video_left() {
+            // What is left is sound without a picture.
+            while item.source.queue().pop().is_some() {}
+        }
+    }
+
+    fn apply(&mut self, action: Action, now: Instant) {
+        tracing::debug!(?action, "director");
+        match action {
+            Action::OpenNext => self.open_next(now),
+            Action::OpenContinuation => self.open_continuation(now),
+            Action::DropNext(why) => {
+                if let Some(item) = self.next.take() {
+                    self.give_up(item, why, now);
+                }
+            }
+            Action::DropCurrent(why) => {
+                if let Some(item) = self.current.take() {
+                    self.give_up(item, why, now);
+                }
+            }
+            Action::CutToNext => {
+                self.leave_current();
+                if let Some(next) = self.next.take() {
+                    let before = self.current.replace(next);
+                    if let Some(item) = before {
+                        self.close(item);
+                    }
+                    self.cut_to_current(now);
+                }
+            }
+            Action::CutToCurrent => {
+                if let Some(item) = &self.current {
+                    item.source.queue().skip_to_keyframe();
+                }
+                self.cut_to_current(now);
+            }
+            Action::CutToSlate(reason) => self.cut_to_slate(reason),
+        }
+    }
+
+    /// What has to be done before something else takes the air.
+    fn leave_current(&mut self) {
+        if self.air == Air::Current {
+            self.flush_sound();
+        }
+    }
+
+    fn cut_to_current(&mut self, now: Instant) {
+        let Some(item) = &self.current else {
+            return;
+        };
+        self.timeline.join(self.shape_of(item));
+        for header in item.headers() {
+            self.timeline.push(header, &mut self.batch);
+        }
+        tracing::info!(
+            item = %item.object.key,
+            position_s = item.source.start_s(),
+            fit = ?item.source.fit(),
+            "on air"
+        );
+        self.air = Air::Current;
+        self.since = Since::now();
+        self.fanout.mark_join();
+        self.keep_position(Duration::ZERO, now);
+    }
+
+    fn cut_to_slate(&mut self, reason: SlateReason) {
+        match reason {
+            SlateReason::Starting | SlateReason::Operator => {
+                tracing::info!(reason = report::slate_reason(reason), "the slate is on air");
+            }
+            SlateReason::Stalled | SlateReason::NextNotReady => {
+                self.dry += 1;
+                tracing::warn!(
+                    reason = report::slate_reason(reason),
+                    item = self.current.as_ref().map(|item| item.object.key.as_str()),
+                    "the slate is on air"
+                );
+            }
+        }
+        self.leave_current();
+        if !matches!(self.air, Air::Slate(_)) {
+            self.slate_source = SlateSource::new(&self.slate);
+            self.slate_packet = None;
+            self.timeline.join(frame_of(f64::from(self.format.fps)));
+            self.since = Since::now();
+        }
+        self.air = Air::Slate(reason);
+    }
+
+    /// Asks the catalogue what comes next, unless that was done a moment ago.
+    fn plan(&mut self, now: Instant) {
+        if self
+            .plan
+            .as_ref()
+            .is_some_and(|plan| now < plan.asked + PLAN_EVERY)
+        {
+            return;
+        }
+        let stored = self.resume.as_ref().map(|stored| &stored.position);
+        let from = match (&self.cursor, stored) {
+            (Some(cursor), _) => book::From::After(cursor),
+            (None, Some(stored)) => book::From::At(stored),
+            (None, None) => book::From::Start { seed: self.seed },
+        };
+        let item = match self.catalogue.up_next(from) {
+            UpNext::Item(object, position) => Some((object, position)),
+            UpNext::Ended | UpNext::Empty => None,
+        };
+        // While there is nothing, every turn may be the one that has something.
+        self.plan = item.is_some().then_some(Plan { asked: now, item });
+    }
+
+    fn planned(&self) -> Option<&(ListedObject, Position)> {
+        self.plan.as_ref()?.item.as_ref()
+    }
+
+    fn open_next(&mut self, now: Instant) {
+        let Some((object, position)) = self.plan.take().and_then(|plan| plan.item) else {
+            return;
+        };
+        let start_s = self
+            .resume
+            .take()
+            .filter(|stored| stored.position.key.as_deref() == Some(&object.key))
+            .map_or(0.0, |stored| stored.item_s);
+        let source = file::open(&self.sources, &object, start_s, self.format);
+        self.cursor = Some(position.clone());
+        self.next = Some(Item::new(object, position, source, Opened::Afresh, now));
+        self.plan(now);
+    }
+
+    fn open_continuation(&mut self, now: Instant) {
+        let Some(item) = &mut self.current else {
+            return;
+        };
+        item.continued = true;
+        let start_s = item.broke_off_s();
+        tracing::warn!(
+            item = %item.object.key,
+            at_s = start_s,
+            expected_s = item.source.duration_s(),
+            "the item broke off; it is opened again there"
+        );
+        self.next = Some(Self::continuation(
+            &self.sources,
+            item,
+            start_s,
+            self.format,
+            now,
+        ));
+    }
+
+    fn continuation(
+        sources: &Arc<SourceContext>,
+        item: &Item,
+        start_s: f64,
+        format: StreamFormat,
+        now: Instant,
+    ) -> Item {
+        let source = file::open(sources, &item.object, start_s, format);
+        let (object, position) = (item.object.clone(), item.position.clone());
+        Item::new(object, position, source, Opened::AsContinuation, now)
+    }
+
+    /// Closes an item that is not on air, and remembers what was wrong with it.
+    fn give_up(&mut self, item: Item, why: Why, now: Instant) {
+        match why {
+            Why::Finished | Why::Skipped => {}
+            Why::StalledOnce => {
+                let start_s = item.position_s();
+                self.next = Some(Self::continuation(
+                    &self.sources,
+                    &item,
+                    start_s,
+                    self.format,
+                    now,
+                ));
+            }
+            Why::Failed | Why::EndedEarly | Why::Stalled | Why::OpenTimeout => {
+                let problem = report::item_problem(&item, why);
+                let version = &item.object.version;
+                self.catalogue.mark_bad(&item.position, version, problem);
+                self.plan = None;
+            }
+        }
+        self.close(item);
+    }
+
+    fn close(&self, item: Item) {
+        if item.opened == Opened::Afresh && item.source.queue().end() == Some(SourceEnd::Complete) {
+            self.catalogue.mark_good(item.source.key());
+        }
+        self.closing.spawn(item.source.close());
+    }
+
+    fn obey(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::Skip(reply) => {
+                let answer = match (&self.current, &self.next, self.director.wished()) {
+                    (_, _, Wish::Slate) | (None, None, _) => Err(NothingToSkip),
+                    _ => {
+                        self.director.skip();
+                        Ok(())
+                    }
+                };
+                // Whoever asked may have gone; what was asked for holds all the same.
+                let _unread = reply.send(answer);
+            }
+            Command::Take(Take::Programme) => self.director.wish(Wish::Programme),
+            Command::Take(Take::Slate) => self.director.wish(Wish::Slate),
+            Command::Preview => self.fanout.touch_preview(),
+            Command::Reconfigure(config, reply) => {
+                let before = &self.job.config;
+                let answer = if (&config.format, &config.slate) == (&before.format, &before.slate) {
+                    self.fanout.reconfigure(&config.destinations, config.retry);
+                    self.catalogue.set_programme(config.programme.clone());
+                    self.plan = None;
+                    self.job.config = *config;
+                    Ok(())
+                } else {
+                    Err(FormatChanged)
+                };
+                // Whoever asked may have gone; what was asked for holds all the same.
+                let _unread = reply.send(answer);
+            }
+            Command::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn keep_position(&mut self, at_most_every: Duration, now: Instant) {
+        if let Some(item) = &self.current {
+            self.keeper.keep(at_most_every, now, || PositionFile {
+                version: crate::position::POSITION_VERSION,
+                position: item.position.clone(),
+                item_s: item.position_s(),
+                at: jiff::Timestamp::now(),
+            });
+        }
+    }
+
+    async fn wind_up(mut self) {
+        self.keep_position(Duration::ZERO, Instant::now());
+        for item in self.current.take().into_iter().chain(self.next.take()) {
+            self.close(item);
+        }
+        self.closing.close();
+        tokio::join!(
+            self.fanout.stop(),
+            self.closing.wait(),
+            self.keeper.stop(),
+            self.catalogue.close(),
+        );
+    }
+}
+
+/// Whether `packet` is to be given to the timeline now. The first one ever sets the pace.
+fn is_due(timeline: &Timeline, pacer: &mut Pacer, packet: &Packet, now: Instant) -> bool {
+    let Some(at_ms) = timeline.release_at(packet) else {
+        return true;
+    };
+    let due_ms = pacer.due_until(now).unwrap_or_else(|| {
+        pacer.start(now, at_ms);
+        at_ms
+    });
+    at_ms <= due_ms
+}
+
+fn frame_of(fps: f64) -> SourceShape {
+    SourceShape {
+        frame_us: (1_000_000.0 / fps.max(1.0)).round() as u64,
+    }
+}

@@ -80,7 +80,7 @@ impl SourceContext {
     ///
     /// # Errors
     /// When it cannot be read or is no media.
-    async fn probe(&self, object: &ListedObject) -> Result<MediaInfo, ErrorReport> {
+    pub async fn probe(&self, object: &ListedObject) -> Result<MediaInfo, ErrorReport> {
         let of = format!("probe 1 {:?} {:?}", object.version, object.key);
         if let Some(kept) = self.probes.get(&of).await
             && let Ok(info) = serde_json::from_slice(&kept)

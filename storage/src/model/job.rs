@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{StreamConfig, StreamId};
+use crate::layout::Layout;
 use crate::secret::Secret;
 
 /// Version of [`Job`] this build writes.
@@ -98,7 +99,27 @@ struct Wire {
     stream_keys: BTreeMap<String, String>,
 }
 
+impl Job {
+    /// Where this stream's files are.
+    pub fn layout(&self) -> Layout {
+        Layout {
+            state_dir: self.state_dir.clone(),
+            runtime_dir: self.runtime_dir.clone(),
+            cache_dir: self.cache_dir.clone(),
+        }
+    }
+}
+
 impl JobSecrets {
+    /// Every one of them, for whoever has to keep them out of texts.
+    pub fn all(&self) -> impl Iterator<Item = &Secret> {
+        let storage = self
+            .storage_keys
+            .iter()
+            .flat_map(|(id, secret)| [id, secret]);
+        storage.chain(self.stream_keys.values())
+    }
+
     /// The one JSON line for the worker's standard input.
     ///
     /// # Errors

@@ -109,6 +109,12 @@ impl Book {
         self.last_look.is_some()
     }
 
+    /// The first objects of the programme, in listed order.
+    pub fn objects(&self, at_most: usize) -> Vec<ListedObject> {
+        let all = self.playlist.as_ref().map_or(&[][..], Playlist::objects);
+        all.iter().take(at_most).cloned().collect()
+    }
+
     /// The prefixes to list: each object of the programme is below exactly one of them.
     pub fn begin_look(&self) -> Vec<String> {
         let mut wanted: Vec<&str> = self

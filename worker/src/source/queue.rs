@@ -248,7 +248,7 @@ impl SourceQueue {
     }
 
     /// Reader: largest decode time it ever delivered, ms.
-    pub(super) fn newest_ms(&self) -> Option<i64> {
+    pub fn newest_ms(&self) -> Option<i64> {
         self.lock().newest_ms
     }
 

@@ -1,0 +1,159 @@
+//! What playout says of itself, in the words of the control protocol.
+
+use jiff::Timestamp;
+use storage::model::report::{
+    AirCounters, CONTROL_PROTOCOL, OnAirKind, PreviewState, ProgrammeReport,
+};
+use storage::model::{ErrorReport, Job, OnAir, WorkerReport};
+use tokio::time::Instant;
+
+use super::Playout;
+use super::slot::Item;
+use crate::director::{Air, SlateReason, Why};
+
+/// When what is on air took it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since(Timestamp);
+
+impl Since {
+    pub(super) fn now() -> Self {
+        Self(Timestamp::now())
+    }
+}
+
+/// The report of a worker that is still starting.
+pub fn empty_report(job: &Job) -> WorkerReport {
+    WorkerReport {
+        protocol: CONTROL_PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        stream_id: job.stream_id.clone(),
+        generation: job.generation,
+        nonce: job.nonce.clone(),
+        pid: std::process::id(),
+        started_at: Timestamp::now(),
+        format: None,
+        on_air: None,
+        destinations: Vec::new(),
+        programme: ProgrammeReport::default(),
+        preview: PreviewState::Idle,
+        counters: AirCounters::default(),
+    }
+}
+
+/// Why the slate is on, for the operator.
+pub(super) fn slate_reason(reason: SlateReason) -> &'static str {
+    match reason {
+        SlateReason::Starting => "the first item is not ready yet",
+        SlateReason::Operator => "the operator asked for it",
+        SlateReason::Stalled => "the item on air delivers nothing",
+        SlateReason::NextNotReady => "the last item ended and the next is not ready",
+    }
+}
+
+/// What was wrong with an item that is given up.
+pub(super) fn item_problem(item: &Item, why: Why) -> ErrorReport {
+    let key = &item.object.key;
+    let report = |error_type: &str, message: String, hint: &str| ErrorReport {
+        error_type: error_type.to_owned(),
+        message,
+        hint: hint.to_owned(),
+    };
+    match why {
+        Why::EndedEarly => report(
+            "source_ended_early",
+            match item.source.duration_s() {
+                Some(length) => {
+                    format!(
+                        "{key:?} ends at {:.1} s of {length:.1} s",
+                        item.source.start_s()
+                    )
+                }
+                None => format!("{key:?} ended without a picture"),
+            },
+            "the file is probably truncated: upload it again",
+        ),
+        Why::Stalled | Why::StalledOnce => report(
+            "source_stalled",
+            format!(
+                "{key:?} delivered nothing for 10 s, twice, at {:.1} s",
+                item.position_s()
+            ),
+            "check the connection to the bucket; the item is tried again in its next round",
+        ),
+        Why::OpenTimeout => report(
+            "source_open_timeout",
+            format!("{key:?} could not be opened within 15 s"),
+            "check the connection to the bucket; the item is tried again in its next round",
+        ),
+        Why::Failed | Why::Finished | Why::Skipped => item.failure().unwrap_or_else(|| {
+            report(
+                "source_failed",
+                format!("{key:?} could not be played"),
+                "see the [FFMPEG] lines before this one in the stream's log",
+            )
+        }),
+    }
+}
+
+impl Playout {
+    /// Publishes a new report.
+    pub(super) fn publish(&mut self, now: Instant) {
+        self.reported_at = now;
+        let on_air = self.on_air();
+        self.report.send_modify(|report| {
+            report.format = Some(self.format);
+            report.on_air = on_air;
+            report.destinations = self.fanout.reports();
+            report.programme = self.catalogue.report();
+            report.preview = self.fanout.preview();
+            report.counters = AirCounters {
+                air_ms: self.released_ms.max(0).unsigned_abs(),
+                slate_ms: self.slate_ms,
+                joins: self.timeline.counters().joins,
+                silence_frames: self.timeline.counters().silent_frames,
+                dry: self.dry,
+            };
+        });
+    }
+
+    /// The bucket's trouble is the better answer where it is the cause.
+    fn why_slate(&self, reason: SlateReason) -> String {
+        let trouble = match reason {
+            SlateReason::Starting | SlateReason::NextNotReady => self.catalogue.report().error,
+            SlateReason::Operator | SlateReason::Stalled => None,
+        };
+        trouble.map_or_else(|| slate_reason(reason).to_owned(), |error| error.message)
+    }
+
+    fn on_air(&self) -> Option<OnAir> {
+        let next = self
+            .next
+            .as_ref()
+            .map(|item| item.object.key.clone())
+            .or_else(|| self.planned().map(|(object, _)| object.key.clone()));
+        let item = self.current.as_ref();
+        match self.air {
+            Air::Nothing => None,
+            Air::Current => item.map(|item| OnAir {
+                kind: OnAirKind::Programme,
+                item: Some(item.object.key.clone()),
+                position_s: item.position_s(),
+                duration_s: item.source.duration_s(),
+                next,
+                fit: item.source.fit().cloned(),
+                reason: None,
+                since: self.since.0,
+            }),
+            Air::Slate(reason) => Some(OnAir {
+                kind: OnAirKind::Slate,
+                item: None,
+                position_s: 0.0,
+                duration_s: None,
+                next,
+                fit: None,
+                reason: Some(self.why_slate(reason)),
+                since: self.since.0,
+            }),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One of playout's two slots: an item, its source, and how far it has got on air.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use programme::{ListedObject, Position};
+use storage::model::ErrorReport;
+use tokio::time::Instant;
+
+use crate::director::{End, Phase, Slot};
+use crate::flv::Packet;
+use crate::source::{FileSource, Head, SourceEnd};
+
+/// Media a continuation must get past the place where its item broke off, ms.
+const PROGRESS_MS: i64 = 500;
+
+/// Whether a source continues an item that broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// At its beginning, or where the last worker left it.
+    Afresh,
+    /// Where it broke off.
+    AsContinuation,
+}
+
+/// An open item.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) object: ListedObject,
+    pub(super) position: Position,
+    pub(super) source: FileSource,
+    pub(super) opened: Opened,
+    pub(super) opened_at: Instant,
+    /// A continuation of it has been opened.
+    pub(super) continued: bool,
+    video_header: Option<Bytes>,
+    audio_header: Option<Bytes>,
+    /// Source time of the first picture released, ms.
+    first_ms: Option<i64>,
+    /// Source time of the last picture released, ms.
+    last_ms: Option<i64>,
+}
+
+// === impl Item ===
+
+impl Item {
+    pub(super) fn new(
+        object: ListedObject,
+        position: Position,
+        source: FileSource,
+        opened: Opened,
+        now: Instant,
+    ) -> Self {
+        Self {
+            object,
+            position,
+            source,
+            opened,
+            opened_at: now,
+            continued: false,
+            video_header: None,
+            audio_header: None,
+            first_ms: None,
+            last_ms: None,
+        }
+    }
+
+    /// Seconds into the item of what was released last.
+    pub(super) fn position_s(&self) -> f64 {
+        let into = match (self.first_ms, self.last_ms) {
+            (Some(first), Some(last)) => (last - first).max(0) as f64 / 1000.0,
+            _ => 0.0,
+        };
+        self.source.start_s() + into
+    }
+
+    /// Seconds into the item where a continuation has to begin.
+    pub(super) fn broke_off_s(&self) -> f64 {
+        match self.source.queue().end() {
+            Some(SourceEnd::Short { media_s, .. }) => media_s,
+            Some(SourceEnd::Complete | SourceEnd::Failed(_)) | None => self.position_s(),
+        }
+    }
+
+    /// Notes what the timeline is about to be given.
+    pub(super) fn note(&mut self, packet: &Packet) {
+        match packet {
+            Packet::VideoHeader(header) => self.video_header = Some(header.clone()),
+            Packet::AudioHeader(header) => self.audio_header = Some(header.clone()),
+            Packet::Video(video) => {
+                self.first_ms.get_or_insert(video.pts_ms);
+                self.last_ms = self.last_ms.max(Some(video.pts_ms));
+            }
+            Packet::Audio(_) => {}
+        }
+    }
+
+    /// The headers it has had so far: what the timeline needs when it takes the air again.
+    pub(super) fn headers(&self) -> impl Iterator<Item = Packet> {
+        let video = self.video_header.clone().map(Packet::VideoHeader);
+        let audio = self.audio_header.clone().map(Packet::AudioHeader);
+        video.into_iter().chain(audio)
+    }
+
+    /// The error its reader ended with, if it did.
+    pub(super) fn failure(&self) -> Option<ErrorReport> {
+        match self.source.queue().end()? {
+            SourceEnd::Failed(report) => Some(report),
+            SourceEnd::Complete | SourceEnd::Short { .. } => None,
+        }
+    }
+
+    /// What the director is told while the item is on air; `late` is how overdue it is.
+    pub(super) fn view_on_air(&self, head: Option<Head>, late: Duration) -> Slot {
+        let queue = self.source.queue();
+        let phase = match queue.end() {
+            None if head.is_some() => Phase::Ready,
+            None => Phase::Dry,
+            Some(end) if queue.has_video_left() => Phase::Ending(kind(&end)),
+            Some(end) => Phase::Drained(kind(&end)),
+        };
+        self.slot(phase, late)
+    }
+
+    /// What the director is told while it is not on air.
+    pub(super) fn view_off_air(&self) -> Slot {
+        let queue = self.source.queue();
+        let keyframe = queue.first_keyframe_pts_ms().is_some();
+        let phase = match queue.end() {
+            Some(end) if keyframe && !matches!(end, SourceEnd::Failed(_)) => {
+                Phase::Ending(kind(&end))
+            }
+            Some(end) => Phase::Drained(kind(&end)),
+            None if queue.is_ready() && self.past_the_break() => Phase::Ready,
+            None if self.first_ms.is_some() => Phase::Dry,
+            None => Phase::Opening,
+        };
+        self.slot(phase, Duration::ZERO)
+    }
+
+    fn slot(&self, phase: Phase, late: Duration) -> Slot {
+        Slot {
+            phase,
+            opened: self.opened_at,
+            remaining: self.remaining(),
+            late,
+            continuation: self.opened == Opened::AsContinuation,
+            continued: self.continued,
+            progressed: self.past_the_break(),
+        }
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        let left_s = self.source.duration_s()? - self.position_s();
+        Some(Duration::from_secs_f64(left_s.max(0.0)))
+    }
+
+    /// Whether what was released and what is in hand reaches beyond where it was opened.
+    // A copied picture begins at the keyframe before that place, with the time 0; how far that is
+    // back is not known here, so an item may have to get one GOP further than necessary.
+    fn past_the_break(&self) -> bool {
+        match self.opened {
+            Opened::Afresh => true,
+            Opened::AsContinuation => self.source.queue().newest_ms().unwrap_or(0) >= PROGRESS_MS,
+        }
+    }
+}
+
+fn kind(end: &SourceEnd) -> End {
+    match end {
+        SourceEnd::Complete => End::Complete,
+        SourceEnd::Short { .. } => End::Short,
+        SourceEnd::Failed(_) => End::Failed,
+    }
+}
