@@ -4,41 +4,42 @@
 //! through the timeline, and hands the whole batch to the fanout. Nothing in a turn waits: opening,
 //! closing, listing and writing happen in other tasks, and their results are seen a turn later.
 
+mod commands;
+mod items;
 mod keeper;
+mod release;
 mod report;
 mod slot;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use programme::format::AUDIO_RATE_HZ;
-use programme::{Fit, ListedObject, Position, StreamFormat, UpNext};
+use programme::{Fit, Position, StreamFormat};
 use storage::model::{ErrorReport, Job, PositionFile, WorkerReport};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catalogue::{Catalogue, book};
-use crate::control::command::{Command, FormatChanged, NothingToSkip, Take};
-use crate::director::{Action, Air, Director, SlateReason, View, Why, Wish};
+use crate::catalogue::Catalogue;
+use crate::control::Command;
+use crate::director::{Action, Air, Director, SlateReason, View};
 use crate::fanout::Fanout;
 use crate::flv::Packet;
-use crate::source::{Slate, SlateSource, SourceContext, SourceEnd, file};
+use crate::source::{Slate, SlateSource, SourceContext};
 use crate::timeline::{Pacer, Silence, SourceShape, Timeline};
+use items::Plan;
 use keeper::PositionKeeper;
 use report::Since;
 pub use report::empty_report;
-use slot::{Item, Opened};
+use slot::Item;
 
 /// How often what is due is released. Fewer, larger steps cost less CPU in every process of the
 /// chain; players buffer hundreds of times this.
 pub const STEP: Duration = Duration::from_millis(40);
 /// How often the report is refreshed when nothing changes.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// How long what comes next is taken for granted: items are added to a bucket at any time.
-const PLAN_EVERY: Duration = Duration::from_secs(1);
 /// Samples in an AAC-LC frame (ISO/IEC 14496-3 §4.5.1.1).
 const AAC_FRAME_SAMPLES: u32 = 1024;
 /// How often the position is written when nothing changes.
@@ -113,13 +114,6 @@ pub struct Playout {
     batch: Vec<Packet>,
     dry: u64,
     slate_ms: u64,
-}
-
-/// What the catalogue would have opened next, when it was last asked.
-#[derive(Debug)]
-struct Plan {
-    asked: Instant,
-    item: Option<(ListedObject, Position)>,
 }
 
 // === impl Playout ===
@@ -287,72 +281,6 @@ impl Playout {
             .unwrap_or(true)
     }
 
-    /// Moves the next packet of the source on air into the batch, if it is due.
-    fn release_one(&mut self, now: Instant) -> bool {
-        match self.air {
-            Air::Nothing => false,
-            Air::Slate(_) => {
-                let packet = match self.slate_packet.take() {
-                    Some(packet) => packet,
-                    None => self.slate_source.pop(),
-                };
-                if !is_due(&self.timeline, &mut self.pacer, &packet, now) {
-                    self.slate_packet = Some(packet);
-                    return false;
-                }
-                let before_ms = self.released_ms;
-                self.push(packet);
-                self.slate_ms += (self.released_ms - before_ms).max(0).unsigned_abs();
-                true
-            }
-            Air::Current => {
-                let Some(item) = &mut self.current else {
-                    return false;
-                };
-                let queue = Arc::clone(item.source.queue());
-                let (timeline, pacer) = (&self.timeline, &mut self.pacer);
-                let due = queue.with_front(|packet| is_due(timeline, pacer, packet, now));
-                let Some(packet) = due.filter(|due| *due).and_then(|_| queue.pop()) else {
-                    return false;
-                };
-                item.note(&packet);
-                let last = queue.end().is_some() && !queue.has_video_left();
-                self.push(packet);
-                if last {
-                    self.flush_sound();
-                }
-                true
-            }
-        }
-    }
-
-    fn push(&mut self, packet: Packet) {
-        let first = self.batch.len();
-        self.timeline.push(packet, &mut self.batch);
-        let newest_ms = self.batch[first..].iter().filter_map(Packet::dts_ms).max();
-        self.released_ms = self.released_ms.max(newest_ms.unwrap_or(i64::MIN));
-    }
-
-    /// Releases the sound that belongs under the last picture released: it stands behind that
-    /// picture in decode order, and would be lost by a cut here.
-    fn flush_sound(&mut self) {
-        let (Some(item), Some(shift_ms)) = (&self.current, self.timeline.shift_ms()) else {
-            return;
-        };
-        self.timeline.close();
-        let end_ms = self.timeline.video_end_ms();
-        let within = |packet: &Packet| packet.dts_ms().is_none_or(|ms| ms + shift_ms < end_ms);
-        while item.source.queue().with_front(within) == Some(true)
-            && let Some(packet) = item.source.queue().pop()
-        {
-            self.timeline.push(packet, &mut self.batch);
-        }
-        if item.source.queue().end().is_some() && !item.source.queue().has_video_left() {
-            // What is left is sound without a picture.
-            while item.source.queue().pop().is_some() {}
-        }
-    }
-
     fn apply(&mut self, action: Action, now: Instant) {
         tracing::debug!(?action, "director");
         match action {
@@ -439,147 +367,6 @@ impl Playout {
         self.air = Air::Slate(reason);
     }
 
-    /// Asks the catalogue what comes next, unless that was done a moment ago.
-    fn plan(&mut self, now: Instant) {
-        if self
-            .plan
-            .as_ref()
-            .is_some_and(|plan| now < plan.asked + PLAN_EVERY)
-        {
-            return;
-        }
-        let stored = self.resume.as_ref().map(|stored| &stored.position);
-        let from = match (&self.cursor, stored) {
-            (Some(cursor), _) => book::From::After(cursor),
-            (None, Some(stored)) => book::From::At(stored),
-            (None, None) => book::From::Start { seed: self.seed },
-        };
-        let item = match self.catalogue.up_next(from) {
-            UpNext::Item(object, position) => Some((object, position)),
-            UpNext::Ended | UpNext::Empty => None,
-        };
-        // While there is nothing, every turn may be the one that has something.
-        self.plan = item.is_some().then_some(Plan { asked: now, item });
-    }
-
-    fn planned(&self) -> Option<&(ListedObject, Position)> {
-        self.plan.as_ref()?.item.as_ref()
-    }
-
-    fn open_next(&mut self, now: Instant) {
-        let Some((object, position)) = self.plan.take().and_then(|plan| plan.item) else {
-            return;
-        };
-        let start_s = self
-            .resume
-            .take()
-            .filter(|stored| stored.position.key.as_deref() == Some(&object.key))
-            .map_or(0.0, |stored| stored.item_s);
-        let source = file::open(&self.sources, &object, start_s, self.format);
-        self.cursor = Some(position.clone());
-        self.next = Some(Item::new(object, position, source, Opened::Afresh, now));
-        self.plan(now);
-    }
-
-    fn open_continuation(&mut self, now: Instant) {
-        let Some(item) = &mut self.current else {
-            return;
-        };
-        item.continued = true;
-        let start_s = item.broke_off_s();
-        tracing::warn!(
-            item = %item.object.key,
-            at_s = start_s,
-            expected_s = item.source.duration_s(),
-            "the item broke off; it is opened again there"
-        );
-        self.next = Some(Self::continuation(
-            &self.sources,
-            item,
-            start_s,
-            self.format,
-            now,
-        ));
-    }
-
-    fn continuation(
-        sources: &Arc<SourceContext>,
-        item: &Item,
-        start_s: f64,
-        format: StreamFormat,
-        now: Instant,
-    ) -> Item {
-        let source = file::open(sources, &item.object, start_s, format);
-        let (object, position) = (item.object.clone(), item.position.clone());
-        Item::new(object, position, source, Opened::AsContinuation, now)
-    }
-
-    /// Closes an item that is not on air, and remembers what was wrong with it.
-    fn give_up(&mut self, item: Item, why: Why, now: Instant) {
-        match why {
-            Why::Finished | Why::Skipped => {}
-            Why::StalledOnce => {
-                let start_s = item.position_s();
-                self.next = Some(Self::continuation(
-                    &self.sources,
-                    &item,
-                    start_s,
-                    self.format,
-                    now,
-                ));
-            }
-            Why::Failed | Why::EndedEarly | Why::Stalled | Why::OpenTimeout => {
-                let problem = report::item_problem(&item, why);
-                let version = &item.object.version;
-                self.catalogue.mark_bad(&item.position, version, problem);
-                self.plan = None;
-            }
-        }
-        self.close(item);
-    }
-
-    fn close(&self, item: Item) {
-        if item.opened == Opened::Afresh && item.source.queue().end() == Some(SourceEnd::Complete) {
-            self.catalogue.mark_good(item.source.key());
-        }
-        self.closing.spawn(item.source.close());
-    }
-
-    fn obey(&mut self, command: Command) -> ControlFlow<()> {
-        match command {
-            Command::Skip(reply) => {
-                let answer = match (&self.current, &self.next, self.director.wished()) {
-                    (_, _, Wish::Slate) | (None, None, _) => Err(NothingToSkip),
-                    _ => {
-                        self.director.skip();
-                        Ok(())
-                    }
-                };
-                // Whoever asked may have gone; what was asked for holds all the same.
-                let _unread = reply.send(answer);
-            }
-            Command::Take(Take::Programme) => self.director.wish(Wish::Programme),
-            Command::Take(Take::Slate) => self.director.wish(Wish::Slate),
-            Command::Preview => self.fanout.touch_preview(),
-            Command::Reconfigure(config, reply) => {
-                let before = &self.job.config;
-                let answer = if (&config.format, &config.slate) == (&before.format, &before.slate) {
-                    self.fanout.reconfigure(&config.destinations, config.retry);
-                    self.catalogue.set_programme(config.programme.clone());
-                    self.plan = None;
-                    self.job.config = *config;
-                    Ok(())
-                } else {
-                    Err(FormatChanged)
-                };
-                // Whoever asked may have gone; what was asked for holds all the same.
-                let _unread = reply.send(answer);
-            }
-            Command::Stop => return ControlFlow::Break(()),
-        }
-        ControlFlow::Continue(())
-    }
-
     fn keep_position(&mut self, at_most_every: Duration, now: Instant) {
         if let Some(item) = &self.current {
             self.keeper.keep(at_most_every, now, || PositionFile {
@@ -604,18 +391,6 @@ impl Playout {
             self.catalogue.close(),
         );
     }
-}
-
-/// Whether `packet` is to be given to the timeline now. The first one ever sets the pace.
-fn is_due(timeline: &Timeline, pacer: &mut Pacer, packet: &Packet, now: Instant) -> bool {
-    let Some(at_ms) = timeline.release_at(packet) else {
-        return true;
-    };
-    let due_ms = pacer.due_until(now).unwrap_or_else(|| {
-        pacer.start(now, at_ms);
-        at_ms
-    });
-    at_ms <= due_ms
 }
 
 fn frame_of(fps: f64) -> SourceShape {
