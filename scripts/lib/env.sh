@@ -47,9 +47,8 @@ env_lines() {
     sed -n -E \
         -e 's/^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*=[[:space:]]*/\1=/; T' \
         -e 's/[[:space:]]+$//' \
-        -e "s/^([^=]*=)'(.*)'\$/\\1\\2/; t show" \
-        -e 's/^([^=]*=)"(.*)"$/\1\2/' \
-        -e ': show; p' "$file"
+        -e 's/^([^=]*=)(["'"'"'])(.*)\2$/\1\3/' \
+        -e p "$file"
 }
 
 # The value of a variable: the environment's, else the file's.

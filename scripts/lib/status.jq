@@ -14,6 +14,7 @@ def clock: floor
   | join(":");
 def row(name): "  \(name | pad(12)) \(.)";
 def why: "\(.type): \(.message)", (select((.hint // "") != "") | "→ \(.hint)");
+def rows(name): [why] | (.[0] | row(name)), (.[1:][] | row(""));
 
 def on_air:
   if . == null then "nothing"
@@ -40,12 +41,12 @@ def destination:
     + (if .pid then ", pid \(.pid)" else "" end)
     + (if .restarts > 0 then ", \(.restarts) restart(s)" else "" end)
     + (if .next_restart_at then ", next start in \(.next_restart_at | until)" else "" end),
-  (select(.error) | .error | why | row("error")),
+  (select(.error) | .error | rows("error")),
   (select(.restart_needed) | "the new format applies after scripts/restart.sh" | row("note")),
   (select(.state != "stopped") | .on_air | on_air | row("on air")),
   (.destinations[]
     | .name as $name
     | (destination | row($name)),
-      (select(.state != "live" and .error) | .error | why | row(""))),
-  (.programme | select(.error) | .error | why | row("programme")),
+      (select(.state != "live" and .error) | .error | rows(""))),
+  (.programme | select(.error) | .error | rows("programme")),
   (.programme.problems[]? | "\(.key): " + ([.error | why] | join(" ")) | row("skipped"))
