@@ -7,6 +7,7 @@
 //! Each module uses only what stands to its right, and all of them [`config`]. Handlers of the API
 //! translate; the registry finds the stream; the stream's driver alone changes its state.
 
+pub mod api;
 pub mod config;
 mod ledger;
 pub mod registry;

@@ -239,7 +239,7 @@ impl Playable {
 }
 
 /// `Content-Type` of what is uploaded, by its extension.
-fn content_type(key: &str) -> &'static str {
+pub fn content_type(key: &str) -> &'static str {
     let extension = key.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase());
     match extension.as_deref() {
         Some("mp4" | "m4v") => "video/mp4",

@@ -1,0 +1,196 @@
+//! The REST API. Handlers parse, call the [`Registry`] and translate.
+//!
+//! | route | answers | |
+//! | --- | --- | --- |
+//! | `GET /health` | 200 | controller and one line a stream |
+//! | `GET /health/live` | 200 | open without a token |
+//! | `GET /health/ready` | 200, 503 | |
+//! | `GET /streams` | 200 | |
+//! | `GET /streams/status` | 200, 404 | `?stream_id=` |
+//! | `POST /streams/start` | 202, 404, 409, 422 | body `{"stream_id"}` or none |
+//! | `POST /streams/stop` | 200, 404, 422 | the same |
+//! | `GET`, `PUT`, `DELETE /streams/{id}` | 200, 201, 204, 404, 409, 422, 507 | configuration |
+//! | `POST /streams/{id}/start`, `/stop`, `/skip`, `/source` | 200, 202, 404, 409, 422, 502 | |
+//! | `GET /streams/{id}/events` | 200, 404 | server-sent events |
+//! | `GET /streams/{id}/logs` | 200, 404 | `?lines=` |
+//! | `GET /media` | 200, 404, 502 | `?prefix=`, `?stream_id=` |
+//! | `POST /media/upload-url` | 200, 422, 502 | |
+//! | `GET /preview/{id}/{file}` | 200, 404 | HLS |
+//! | `GET /metrics`, `GET /openapi.json` | 200 | |
+//! | `GET /`, `GET /page/{file}` | 200, 404 | open without a token: the page asks for it |
+//! | `GET`, `HEAD`, `PUT /local-media/{key}` | 200, 206, 403, 404, 413 | for signed addresses of a local folder |
+//!
+//! Around them, from the outside in: [`envelope`] (request id, log line, body of a refusal), CORS,
+//! [`auth`] (host, origin), time limit, token, body limit. Errors become statuses in [`error`] alone.
+//! The routes and the OpenAPI document are one list, so neither can be without the other.
+
+mod auth;
+mod body;
+mod envelope;
+mod error;
+mod events;
+mod health;
+mod media;
+mod metrics;
+mod page;
+mod preview;
+mod schema;
+mod streams;
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use storage::layout::Layout;
+use storage::media::server::MediaServer;
+use storage::media::{MediaStore, local};
+use tokio_util::sync::CancellationToken;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::auth::Gate;
+use self::envelope::REQUEST_ID;
+use self::error::ApiError;
+use self::health::Started;
+use self::media::Prober;
+use self::schema::Rendered;
+use crate::config::Config;
+use crate::registry::Registry;
+
+/// No configuration is near this; uploads go to `/local-media` or straight to the bucket.
+const BODY_LIMIT_BYTES: usize = 256 * 1024;
+const LOCAL_UPLOAD_LIMIT_BYTES: u64 = 64 << 30;
+const CORS_MAX_AGE: Duration = Duration::from_hours(1);
+
+/// What the API stands on.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The streams.
+    pub registry: Registry,
+    /// The media; a local folder must be the one with `served_at`.
+    pub store: MediaStore,
+    /// Loopback tickets of `store`.
+    pub media_server: MediaServer,
+    /// Cancelled when the controller goes down: open event streams end then.
+    pub closing: CancellationToken,
+}
+
+/// What handlers take out of the router.
+#[derive(Debug, Clone)]
+struct Shared {
+    parts: Parts,
+    layout: Layout,
+    prober: Prober,
+    started: Started,
+    document: Rendered,
+}
+
+/// The whole API, page and preview included.
+pub fn router(config: &Config, parts: Parts) -> Router {
+    let gate = Gate::new(config);
+    let (open, document) = open_routes().split_for_parts();
+    let (guarded, document) = OpenApiRouter::with_openapi(document)
+        .merge(guarded_routes())
+        .split_for_parts();
+    let local_media = local_media(&parts.store);
+    let cache_dir = media::dir(&config.layout.cache_dir);
+    let shared = Shared {
+        prober: Prober::start(
+            config.ffprobe_bin.clone(),
+            parts.media_server.clone(),
+            cache_dir,
+        ),
+        layout: config.layout.clone(),
+        started: Started(Instant::now()),
+        document: Rendered::of(&document),
+        parts,
+    };
+    let api = guarded
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .route_layer(from_fn_with_state(gate.clone(), auth::check_token))
+        .merge(open)
+        .method_not_allowed_fallback(async || ApiError::of_status(StatusCode::METHOD_NOT_ALLOWED))
+        .fallback(async || ApiError::of_status(StatusCode::NOT_FOUND))
+        .layer(from_fn(envelope::limit_time))
+        .with_state(shared);
+    // An upload may take hours and be large: neither limit is for it, and its address is its token.
+    api.merge(local_media)
+        .layer(from_fn_with_state(gate, auth::check_caller))
+        .layer(cors(&config.cors_origins))
+        .layer(from_fn(envelope::envelope))
+}
+
+/// Without a token even when there is one: probes, and a page that can then ask for it.
+fn open_routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(schema::head())
+        .routes(routes!(health::live))
+        .routes(routes!(page::index))
+        .routes(routes!(page::file))
+}
+
+fn guarded_routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(streams::list))
+        .routes(routes!(streams::status))
+        .routes(routes!(streams::start_named))
+        .routes(routes!(streams::stop_named))
+        .routes(routes!(
+            streams::get_config,
+            streams::put_config,
+            streams::delete_config
+        ))
+        .routes(routes!(streams::start_by_path))
+        .routes(routes!(streams::stop_by_path))
+        .routes(routes!(streams::skip))
+        .routes(routes!(streams::source))
+        .routes(routes!(events::events))
+        .routes(routes!(events::logs))
+        .routes(routes!(media::list))
+        .routes(routes!(media::upload_url))
+        .routes(routes!(preview::file))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(schema::openapi))
+}
+
+fn local_media(store: &MediaStore) -> Router {
+    match store {
+        MediaStore::Local(store) => local::router(store.clone(), LOCAL_UPLOAD_LIMIT_BYTES),
+        MediaStore::S3(_) => Router::new(),
+    }
+}
+
+/// Off unless origins are named: the layer then adds nothing to any answer.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().map(|origin| {
+        HeaderValue::from_str(origin).expect("origins are checked when the settings are read")
+    });
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after")])
+        .max_age(CORS_MAX_AGE)
+}
+
+macro_rules! part {
+    ($type:ty, $($field:ident).+) => {
+        impl FromRef<Shared> for $type {
+            fn from_ref(shared: &Shared) -> Self {
+                shared.$($field).+.clone()
+            }
+        }
+    };
+}
+
+part!(Registry, parts.registry);
+part!(MediaStore, parts.store);
+part!(CancellationToken, parts.closing);
+part!(Layout, layout);
+part!(Prober, prober);
+part!(Started, started);
+part!(Rendered, document);
