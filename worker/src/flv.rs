@@ -12,3 +12,6 @@ pub use codec::{AudioConfig, VideoConfig};
 pub use packet::{AudioPacket, Packet, VideoPacket};
 pub use reader::{FlvError, FlvReader};
 pub use writer::{FlvWriter, Metadata};
+
+#[cfg(test)]
+mod tests;

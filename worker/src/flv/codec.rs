@@ -153,3 +153,6 @@ impl VideoConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
