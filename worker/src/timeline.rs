@@ -357,3 +357,6 @@ fn forget_old(held: &mut VecDeque<AudioPacket>) -> u64 {
 fn rounded_ms(ns: i64) -> i64 {
     (ns + NS_PER_MS / 2).div_euclid(NS_PER_MS)
 }
+
+#[cfg(test)]
+mod tests;

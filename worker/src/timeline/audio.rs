@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 /// The most silence put in at once by [`SoundTrack::fill_until`].
 const FILL_NS: i64 = 1_000 * NS_PER_MS;
+/// The most silence put in before one frame. Only a hole that nobody filled as it went by (a
+/// picture less often than once a second, and a clock that did not run) is longer, and stays one.
+const MAX_SILENT_FRAMES: i64 = 500;
 
 /// One AAC frame that sounds of nothing, from the slate's encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +33,8 @@ pub(super) struct SoundTrack {
     /// End of what was released, exact; `None` before anything is on air.
     end_ns: Option<i64>,
     header: Option<Bytes>,
-    /// The next real frame is its source's first.
-    new_source: bool,
+    /// The next real frame does not go on from one of its own source: a join, or silence between.
+    resumes: bool,
 }
 
 // === impl SoundTrack ===
@@ -42,12 +45,12 @@ impl SoundTrack {
             silence,
             end_ns: None,
             header: None,
-            new_source: true,
+            resumes: true,
         }
     }
 
     pub(super) fn expect_new_source(&mut self) {
-        self.new_source = true;
+        self.resumes = true;
     }
 
     /// The first picture of the stream stands here; sound begins with it.
@@ -80,11 +83,14 @@ impl SoundTrack {
         let frame_ns = self.frame_ns(frame_ns);
         let start_ns = air_ms * NS_PER_MS;
         let silent_frames = self.silent_frames_before(start_ns, frame_ns);
+        if silent_frames == MAX_SILENT_FRAMES as u64 {
+            self.end_ns = Some(start_ns - MAX_SILENT_FRAMES * self.silence.frame_ns());
+        }
         for _ in 0..silent_frames {
             self.release_silence(out);
         }
         self.announce(header.cloned(), out);
-        self.new_source = false;
+        self.resumes = false;
         self.end_ns = Some(start_ns + frame_ns);
         out.push(Packet::Audio(AudioPacket {
             ts_ms: air_ms,
@@ -108,15 +114,15 @@ impl SoundTrack {
     }
 
     /// Within a source, only a hole of a whole frame is one: sources on a coarse clock are uneven.
-    /// Where a source begins, the number is rounded, so that less than half a frame is left over or
-    /// overlaps.
+    /// Where sound begins anew, the number is rounded, so that less than half a frame is left over
+    /// or overlaps.
     fn silent_frames_before(&self, start_ns: i64, frame_ns: i64) -> u64 {
         let gap_ns = start_ns - self.end_ns.unwrap_or(start_ns);
         let silence_ns = self.silence.frame_ns();
-        if gap_ns < frame_ns && !self.new_source {
+        if gap_ns < frame_ns && !self.resumes {
             return 0;
         }
-        u64::try_from((gap_ns + silence_ns / 2 - 1) / silence_ns).unwrap_or(0)
+        ((gap_ns + silence_ns / 2 - 1) / silence_ns).clamp(0, MAX_SILENT_FRAMES) as u64
     }
 
     fn release_silence(&mut self, out: &mut Vec<Packet>) {
@@ -124,6 +130,7 @@ impl SoundTrack {
             return;
         };
         self.announce(Some(self.silence.header.clone()), out);
+        self.resumes = true;
         let payload = self.silence.frame.clone();
         out.push(Packet::Audio(AudioPacket {
             ts_ms: rounded_ms(end_ns),

@@ -8,7 +8,7 @@ use super::{JUMP_MS, NS_PER_MS, rounded_ms};
 use crate::flv::{Packet, VideoPacket};
 use bytes::Bytes;
 
-/// Steps remembered to tell a source's real frame duration from its nominal one.
+/// Steps looked at to tell a source's real frame duration from its nominal one.
 const STEPS: usize = 15;
 
 /// Where a picture is to stand: exactly, and in the milliseconds it gets.
@@ -41,7 +41,7 @@ struct Released {
 /// How far apart a source's pictures are.
 #[derive(Debug, Clone, Copy)]
 struct Cadence {
-    nominal_ns: i64,
+    frame_ns: i64,
     last_dts_ms: Option<i64>,
     steps_ms: [i64; STEPS],
     steps_seen: usize,
@@ -57,7 +57,7 @@ impl PictureTrack {
 
     /// Frame duration of the source on air, rounded up.
     pub(super) fn frame_ms(&self) -> i64 {
-        (self.cadence.frame_ns() + NS_PER_MS - 1) / NS_PER_MS
+        (self.cadence.frame_ns + NS_PER_MS - 1) / NS_PER_MS
     }
 
     /// The end of the last picture; `None` before the first.
@@ -66,7 +66,7 @@ impl PictureTrack {
     /// the exact place are more than 1 ms apart (a file with uneven times), the place gives way.
     pub(super) fn end(&self) -> Option<JoinPoint> {
         let last_ms = self.released?.max_pts_ms;
-        let frame_ns = self.cadence.frame_ns();
+        let frame_ns = self.cadence.frame_ns;
         let shown_ns = (last_ms - self.joined.ms) * NS_PER_MS;
         let whole_ns = (shown_ns + frame_ns / 2).div_euclid(frame_ns) * frame_ns;
         let even = (whole_ns - shown_ns).abs() <= NS_PER_MS;
@@ -179,38 +179,31 @@ impl Default for Cadence {
 impl Cadence {
     fn new(nominal_ns: i64) -> Self {
         Self {
-            nominal_ns,
+            frame_ns: nominal_ns,
             last_dts_ms: None,
             steps_ms: [0; STEPS],
             steps_seen: 0,
         }
     }
 
+    /// Every so many steps: if their median is not the duration we go by, it is now.
     fn see(&mut self, dts_ms: i64) {
         let step_ms = self
             .last_dts_ms
             .replace(dts_ms)
             .map(|last_ms| dts_ms - last_ms);
-        if let Some(step_ms) = step_ms
-            && (1..=JUMP_MS).contains(&step_ms)
-        {
-            self.steps_ms[self.steps_seen % STEPS] = step_ms;
-            self.steps_seen += 1;
-        }
-    }
-
-    /// The nominal duration, unless the last steps say something else.
-    fn frame_ns(&self) -> i64 {
-        if self.steps_seen < STEPS {
-            return self.nominal_ns;
-        }
-        let mut steps_ms = self.steps_ms;
-        let (_, median_ms, _) = steps_ms.select_nth_unstable(STEPS / 2);
-        let median_ns = *median_ms * NS_PER_MS;
-        if (median_ns - self.nominal_ns).abs() <= NS_PER_MS {
-            self.nominal_ns
-        } else {
-            median_ns
+        let Some(step_ms) = step_ms.filter(|step_ms| (1..=JUMP_MS).contains(step_ms)) else {
+            return;
+        };
+        self.steps_ms[self.steps_seen] = step_ms;
+        self.steps_seen += 1;
+        if self.steps_seen == STEPS {
+            self.steps_seen = 0;
+            let (_, median_ms, _) = self.steps_ms.select_nth_unstable(STEPS / 2);
+            let median_ns = *median_ms * NS_PER_MS;
+            if (median_ns - self.frame_ns).abs() > NS_PER_MS {
+                self.frame_ns = median_ns;
+            }
         }
     }
 }
@@ -223,7 +216,7 @@ fn exact_frame_ns(frame_us: u64) -> i64 {
         .into_iter()
         .map(|second_ns: i64| {
             let frames = (second_ns / 1_000 + frame_us / 2) / frame_us;
-            second_ns / frames.max(1)
+            (second_ns + frames / 2) / frames.max(1)
         })
         .find(|exact_ns| (exact_ns - frame_us * 1_000).abs() <= 1_000)
         .unwrap_or(frame_us * 1_000)
