@@ -130,7 +130,7 @@ proptest! {
 fn a_tag_within_one_chunk_is_a_slice_of_it() {
     let payload = Bytes::from(vec![7; 1000]);
     let packet = Packet::Audio(AudioPacket { ts_ms: 5, payload });
-    let stream = Bytes::from(written(0, &[packet.clone()]));
+    let stream = Bytes::from(written(0, std::slice::from_ref(&packet)));
     let mut reader = FlvReader::new();
     reader.push(stream.clone());
     let Ok(Some(Packet::Audio(audio))) = reader.next_packet() else {
