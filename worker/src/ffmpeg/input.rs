@@ -87,7 +87,7 @@ impl FileInput<'_> {
             args.extend(strings(["-threads", encode::THREADS]));
         }
         if self.start_s > MIN_SEEK_S {
-            // With one track copied from the keyframe before, the other must begin there too.
+            // A copied picture begins at the keyframe before, so the sound must begin there too.
             if video == Track::Copy {
                 args.push("-noaccurate_seek".to_owned());
             }
@@ -124,10 +124,14 @@ impl FileInput<'_> {
             (true, 0) => Track::Copy,
             (true, _) => Track::Transcode,
         };
-        (
-            track(self.info.video.is_some(), video_reasons),
-            track(self.info.audio.is_some(), audio_reasons),
-        )
+        let video = track(self.info.video.is_some(), video_reasons);
+        let audio = track(self.info.audio.is_some(), audio_reasons);
+        // Within a file a picture that is made begins at the very second, but a copied sound at the
+        // keyframe before; FFmpeg drops made pictures from before the second in any case.
+        match (video, audio, self.start_s > MIN_SEEK_S) {
+            (Track::Transcode, Track::Copy, true) => (video, Track::Transcode),
+            _ => (video, audio),
+        }
     }
 
     fn video_args(&self, args: &mut Vec<String>, video: Track) {

@@ -22,6 +22,8 @@ pub const LIMITS: CaptureLimits = CaptureLimits {
 pub fn spec(ffprobe: &Path, url: &str) -> Spec {
     Spec::new(ffprobe)
         .args(ffprobe_args())
+        // Only a warning tells a text named `.mp4` from a film that was cut off.
+        .args(["-v", "warning"])
         .args(http_reading())
         .args(["-i", url])
 }

@@ -40,7 +40,8 @@ pub fn picture(what: Picture<'_>, format: StreamFormat, frames: u64) -> Vec<Stri
         Picture::Card => args.extend(["-f".into(), "lavfi".into(), "-i".into(), card(format)]),
         Picture::Image { url } => {
             args.extend(http_input(IMAGE_FORMATS));
-            args.extend(["-i".into(), url.into(), "-vf".into()]);
+            // By a plain name FFmpeg would take `.jpg` for a numbered series of files.
+            args.extend(["-i".into(), format!("{url}?image"), "-vf".into()]);
             let fitted = encode::fit_picture(format);
             args.push(format!("{fitted},loop=loop=-1:size=1:start=0,setpts=N"));
             args.extend(strings(["-tune", "stillimage"]));

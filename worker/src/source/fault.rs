@@ -9,8 +9,9 @@ use storage::model::ErrorReport;
 use supervise::{CaptureError, SpawnError};
 
 /// What FFmpeg's words mean. In order: the first that fits is meant.
-const WORDS: [(&str, Fault); 12] = [
+const WORDS: [(&str, Fault); 13] = [
     ("not on whitelist", Fault::Refused),
+    ("misdetection possible", Fault::NotMedia),
     ("moov atom not found", Fault::Incomplete),
     ("Server returned", Fault::Store),
     ("HTTP error", Fault::Store),
@@ -207,6 +208,14 @@ mod tests {
                     "http://127.0.0.1:1/m/***: Invalid data found when processing input",
                 ],
                 "source_incomplete",
+            ),
+            (
+                &[
+                    "mov,mp4,m4a,3gp,3g2,mj2: Format mov,mp4,m4a,3gp,3g2,mj2 detected only with \
+                     low score of 1, misdetection possible!",
+                    "mov,mp4,m4a,3gp,3g2,mj2: moov atom not found",
+                ],
+                "source_not_media",
             ),
             (
                 &["http://127.0.0.1:1/m/***: Invalid data found when processing input"],
