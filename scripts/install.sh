@@ -69,6 +69,8 @@ install_packages() {
     done
     # What rtmps is checked against.
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+    # By which the controller learns whether its unit is stopped or restarted.
+    ! has_systemd || [ -S /run/dbus/system_bus_socket ] || missing+=(dbus)
     [ ${#missing[@]} -gt 0 ] || return 0
     say "packages: ${missing[*]}"
     command -v apt-get >/dev/null || fail 1 "no apt-get here: install ${missing[*]} and run this again"
