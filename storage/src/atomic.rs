@@ -6,10 +6,11 @@
 //! Everything here blocks on the disk; async callers use `spawn_blocking`.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::libc::O_NOFOLLOW;
 
@@ -134,6 +135,21 @@ impl Staged {
             .map_err(|e| AtomicError::new(&self.target, Operation::Create, e))
     }
 
+    /// Gives the new file the read and write permissions the present one has, if there is one: an
+    /// operator's group keeps its access to a file that is edited by hand.
+    ///
+    /// # Errors
+    /// See [`AtomicError`].
+    pub fn keep_permissions(&self) -> Result<(), AtomicError> {
+        let Ok(present) = fs::metadata(&self.target) else {
+            return Ok(());
+        };
+        let mode = present.permissions().mode() & 0o666;
+        self.file
+            .set_permissions(Permissions::from_mode(mode))
+            .map_err(|e| AtomicError::new(&self.target, Operation::Create, e))
+    }
+
     /// Appends `bytes`.
     ///
     /// # Errors
@@ -178,24 +194,59 @@ impl Drop for TempName {
 /// When the directory cannot be read or a leftover cannot be removed; no directory is no error.
 pub fn remove_leftovers(target: &Path) -> Result<usize, AtomicError> {
     let failed = |e| AtomicError::new(target, Operation::Remove, e);
+    let prefix = format!(".{}.", file_name(target).map_err(failed)?);
+    remove_temps(target, |name, _| Ok(name.starts_with(&prefix))).map_err(failed)
+}
+
+/// Removes every temporary file in the directory of `target` that nobody has written to for `age`:
+/// for directories with many writers, of which some were killed.
+///
+/// # Errors
+/// As [`remove_leftovers`].
+pub fn remove_abandoned(target: &Path, age: Duration) -> Result<usize, AtomicError> {
+    let old = |_: &str, entry: &DirEntry| {
+        let written = entry.metadata()?.modified()?;
+        // A time in the future is no age.
+        Ok(written.elapsed().is_ok_and(|elapsed| elapsed >= age))
+    };
+    remove_temps(target, old).map_err(|e| AtomicError::new(target, Operation::Remove, e))
+}
+
+fn remove_temps(
+    target: &Path,
+    unwanted: impl Fn(&str, &DirEntry) -> io::Result<bool>,
+) -> io::Result<usize> {
     let entries = match fs::read_dir(directory(target)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-        other => other.map_err(failed)?,
+        other => other?,
     };
-    let prefix = format!(".{}.", file_name(target).map_err(failed)?);
     let mut removed = 0;
     for entry in entries {
-        let entry = entry.map_err(failed)?;
+        let entry = entry?;
         let name = entry.file_name();
-        let ours = name
-            .to_str()
-            .is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp"));
-        if ours {
-            fs::remove_file(entry.path()).map_err(failed)?;
-            removed += 1;
+        let Some(name) = name.to_str().filter(|name| is_temp(name)) else {
+            continue;
+        };
+        match unwanted(name, &entry).and_then(|unwanted| match unwanted {
+            true => fs::remove_file(entry.path()).map(|()| 1),
+            false => Ok(0),
+        }) {
+            Ok(n) => removed += n,
+            // Its writer was quicker.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(removed)
+}
+
+/// `.<name>.<16 hex digits>.tmp`, as [`temp_path`] makes them.
+fn is_temp(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|name| {
+        let (_, random) = name.strip_suffix(".tmp")?.rsplit_once('.')?;
+        Some(random)
+    });
+    random.is_some_and(|r| r.len() == 16 && r.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Removes `path` durably; a file that is not there is no error.

@@ -343,6 +343,9 @@ impl<T: Contents> Document<T> {
             source,
         })?;
         let mut staged = Staged::create(&self.path, atomic::PRIVATE)?;
+        if T::WRITTEN_BY == WrittenBy::Hand {
+            staged.keep_permissions()?;
+        }
         staged.write_all(&text)?;
         let done = staged.commit(keep.as_deref().map_or(Old::Discard, Old::KeepAs));
         let in_place = match &done {

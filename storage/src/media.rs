@@ -41,6 +41,9 @@ pub const DEFAULT_EXTENSIONS: [&str; 10] = [
 /// The longest life of a signed address; the limit of S3 and R2, kept for the folder too.
 pub const MAX_URL_TTL: Duration = Duration::from_hours(7 * 24);
 
+/// What both stores say of a `STORAGE_PREFIX` that no key can have.
+const BAD_PREFIX: &str = "correct STORAGE_PREFIX: no leading '/', no '..', no control characters";
+
 /// A place media comes from. Cloning shares it.
 #[derive(Debug, Clone)]
 pub enum MediaStore {
@@ -224,8 +227,8 @@ impl Playable {
         if settings.extensions.is_empty() {
             Self(DEFAULT_EXTENSIONS.map(str::to_owned).to_vec())
         } else {
-            let lower = settings.extensions.iter().map(|e| e.to_ascii_lowercase());
-            Self(lower.collect())
+            let plain = |e: &String| e.trim_start_matches('.').to_ascii_lowercase();
+            Self(settings.extensions.iter().map(plain).collect())
         }
     }
 

@@ -254,6 +254,35 @@ fn urls_are_held_to_scheme_host_port_and_no_secret() {
 }
 
 #[test]
+fn a_key_variable_is_a_name_and_never_one_of_our_own() {
+    for (name, good) in [
+        ("YOUTUBE_STREAM_KEY", true),
+        ("K2", true),
+        ("", false),
+        ("2K", false),
+        ("_K", false),
+        ("live-key", false),
+        ("abcd-efgh-ijkl", false),
+        ("STORAGE_SECRET_ACCESS_KEY", false),
+        ("CONTROLLER_API_TOKEN", false),
+        ("AWS_SESSION_TOKEN", false),
+    ] {
+        let text = format!(
+            r#"{{"destinations": [{{"name": "d", "url": "rtmp://h/a", "key_env": "{name}"}}]}}"#
+        );
+        match good {
+            true => drop(parse_stream(text.as_bytes()).unwrap()),
+            false => {
+                let problem = only(&text);
+                assert_eq!(problem.path, "destinations[0].key_env");
+                // It may be a key put into the wrong place.
+                assert!(name.len() < 5 || !problem.message.contains(name));
+            }
+        }
+    }
+}
+
+#[test]
 fn duplicate_names_in_json_are_a_mistake() {
     let text = r#"{"version": 1, "streams": {"main": {}, "main": {"autostart": true}}}"#;
     let problems = problems(text);

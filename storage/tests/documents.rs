@@ -140,6 +140,18 @@ fn documents_are_private() {
 }
 
 #[test]
+fn an_operators_group_keeps_its_access() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::config();
+    bench.edit(r#"{"version": 1, "streams": {}}"#);
+    fs::set_permissions(&bench.path, fs::Permissions::from_mode(0o660)).unwrap();
+    let (mut document, _) = open::<StreamConfigFile>(&bench.path);
+    document.save(&config(&["main"])).unwrap();
+    let mode = fs::metadata(&bench.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+}
+
+#[test]
 fn a_hand_edit_is_accepted_and_its_copy_kept_apart() {
     let bench = Bench::config();
     let (mut document, _) = open::<StreamConfigFile>(&bench.path);

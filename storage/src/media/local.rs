@@ -20,12 +20,15 @@ pub use self::router::router;
 use super::error::{Context, StoreName};
 use super::sign::{Access, UrlSigner};
 use super::{
-    MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, OnProgress, Playable,
-    UploadProgress, key,
+    BAD_PREFIX, MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, OnProgress,
+    Playable, UploadProgress, key,
 };
 use crate::atomic::{self, AtomicError, Old, Staged};
 use crate::model::StorageSettings;
 use crate::secret::Secret;
+
+/// An upload that received nothing for so long is nobody's any more.
+const ABANDONED_AFTER: Duration = Duration::from_hours(24);
 
 /// A folder. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -52,15 +55,22 @@ struct Served {
 
 impl LocalStore {
     pub(super) fn open(settings: &StorageSettings) -> Result<Self, MediaError> {
-        let Some(dir) = &settings.local_dir else {
+        let refused = |what| {
             let context = Context {
                 operation: MediaOperation::Open,
-                store: Arc::new(StoreName::Folder(PathBuf::new())),
+                store: Arc::new(StoreName::Folder(
+                    settings.local_dir.clone().unwrap_or_default(),
+                )),
                 key: None,
             };
-            let kind = MediaErrorKind::Settings("set STORAGE_LOCAL_DIR");
-            return Err(MediaError::new(kind, context));
+            MediaError::new(MediaErrorKind::Settings(what), context)
         };
+        let Some(dir) = &settings.local_dir else {
+            return Err(refused("set STORAGE_LOCAL_DIR"));
+        };
+        if key::check_prefix(&settings.prefix).is_err() {
+            return Err(refused(BAD_PREFIX));
+        }
         let root = dir.join(settings.prefix.trim_matches('/'));
         Ok(Self {
             folder: Arc::new(Folder {
@@ -168,6 +178,11 @@ impl LocalStore {
         let staged = self
             .blocking(MediaOperation::Upload, Some(key), move |folder, context| {
                 let path = folder.place_for(&wanted, context.clone())?;
+                // What a killed process left may be many gigabytes. Failing to remove it is no
+                // reason to refuse a new file.
+                if let Err(e) = atomic::remove_abandoned(&path, ABANDONED_AFTER) {
+                    tracing::warn!("unfinished uploads are left behind: {e}");
+                }
                 Staged::create(&path, atomic::SHARED).map_err(|e| disk(context, &e))
             })
             .await?;

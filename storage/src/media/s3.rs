@@ -22,7 +22,9 @@ use aws_smithy_http_client::tls;
 use jiff::Timestamp;
 
 use super::error::{Context, StoreName};
-use super::{MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, Playable, key};
+use super::{
+    BAD_PREFIX, MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, Playable, key,
+};
 use crate::model::StorageSettings;
 use crate::model::job::Provider;
 use crate::secret::Secret;
@@ -61,24 +63,21 @@ impl S3Store {
         keys: Option<(Secret, Secret)>,
     ) -> Result<Self, MediaError> {
         let bucket = settings.bucket.clone().unwrap_or_default();
-        let name = Arc::new(StoreName::Bucket {
+        let mut name = StoreName::Bucket {
             bucket: bucket.clone(),
             endpoint: settings.endpoint.clone(),
-        });
-        let missing = if bucket.is_empty() {
-            Some("set STORAGE_BUCKET")
-        } else if settings.provider == Provider::R2 && settings.endpoint.is_none() {
-            Some("set STORAGE_ACCOUNT_ID, or STORAGE_ENDPOINT")
-        } else {
-            None
         };
-        if let Some(missing) = missing {
+        if let Some(wrong) = wrong_setting(settings) {
+            // What is wrong with an endpoint may be that it holds a password.
+            if let StoreName::Bucket { endpoint, .. } = &mut name {
+                *endpoint = None;
+            }
             let context = Context {
                 operation: MediaOperation::Open,
-                store: name,
+                store: Arc::new(name),
                 key: None,
             };
-            return Err(MediaError::new(MediaErrorKind::Settings(missing), context));
+            return Err(MediaError::new(MediaErrorKind::Settings(wrong), context));
         }
         Ok(Self {
             shared: Arc::new(Shared {
@@ -87,7 +86,7 @@ impl S3Store {
                 prefix: settings.prefix.clone(),
                 playable: Playable::of(settings),
                 url_ttl: Duration::from_secs(settings.url_ttl_secs),
-                name,
+                name: Arc::new(name),
                 keys,
             }),
         })
@@ -124,7 +123,7 @@ impl S3Store {
             key: key.to_owned(),
             size_bytes: bytes(object.size()),
             modified: object.last_modified().and_then(timestamp),
-            etag: object.e_tag().map(str::to_owned),
+            etag: object.e_tag().map(plain_etag),
         })
     }
 
@@ -136,7 +135,7 @@ impl S3Store {
                 key: key.to_owned(),
                 size_bytes: bytes(object.content_length()),
                 modified: object.last_modified().and_then(timestamp),
-                etag: object.e_tag().map(str::to_owned),
+                etag: object.e_tag().map(plain_etag),
             }),
             Err(e) => {
                 let error = self.failed(MediaOperation::Stat, Some(key), &e);
@@ -302,6 +301,30 @@ impl fmt::Debug for S3Store {
     }
 }
 
+/// What has to be set otherwise before a request can be made.
+fn wrong_setting(settings: &StorageSettings) -> Option<&'static str> {
+    if settings.bucket.as_ref().is_none_or(String::is_empty) {
+        return Some("set STORAGE_BUCKET");
+    }
+    if key::check_prefix(&settings.prefix).is_err() {
+        return Some(BAD_PREFIX);
+    }
+    match &settings.endpoint {
+        None if settings.provider == Provider::R2 => {
+            Some("set STORAGE_ACCOUNT_ID, or STORAGE_ENDPOINT")
+        }
+        None => None,
+        Some(url) if !(url.starts_with("https://") || url.starts_with("http://")) => {
+            Some("STORAGE_ENDPOINT must begin with https:// or http://")
+        }
+        Some(url) if url.contains(['@', '?', '#']) => Some(
+            "STORAGE_ENDPOINT must be a plain address: credentials belong into \
+             STORAGE_ACCESS_KEY_ID and STORAGE_SECRET_ACCESS_KEY",
+        ),
+        Some(_) => None,
+    }
+}
+
 async fn client(settings: &StorageSettings, keys: Option<&(Secret, Secret)>) -> Client {
     let http = http_client();
     let region = settings.region.clone().or(match settings.provider {
@@ -354,6 +377,11 @@ fn http_client() -> SharedHttpClient {
             tls::rustls_provider::CryptoMode::Ring,
         ))
         .build_https()
+}
+
+/// Without the quotes HTTP puts around it.
+fn plain_etag(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
 }
 
 fn bytes(size: Option<i64>) -> u64 {

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use jiff::Timestamp;
-use storage::media::{Denial, MediaError, MediaErrorKind, MediaStore};
+use storage::media::{Denial, MediaError, MediaErrorKind, MediaStore, UploadProgress};
 use storage::secret::Secret;
 use tokio::net::TcpListener;
 
@@ -220,10 +220,56 @@ async fn settings_that_do_not_fit_are_refused_at_once() {
         .unwrap_err();
     assert_eq!(error.error_type(), "storage_settings");
     assert!(error.to_string().contains("STORAGE_BUCKET"), "{error}");
+    for endpoint in [
+        "s3.example.org",
+        "https://id:canary@s3.example.org",
+        "ftp://h",
+    ] {
+        let settings = bench::s3_settings(endpoint, "");
+        let error = MediaStore::open(&settings, bench::keys())
+            .await
+            .unwrap_err();
+        assert!(error.hint().contains("STORAGE_ENDPOINT"), "{error}");
+        assert!(!shown(&error).contains("canary"), "{error:?}");
+    }
+    for settings in [
+        bench::s3_settings("http://127.0.0.1:1", "../other/"),
+        bench::local_settings("/".as_ref(), "../other/"),
+    ] {
+        let error = MediaStore::open(&settings, bench::keys())
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("STORAGE_PREFIX"), "{error}");
+    }
     let mut settings = bench::local_settings("/".as_ref(), "");
     settings.local_dir = None;
     let error = MediaStore::open(&settings, None).await.unwrap_err();
     assert!(error.to_string().contains("STORAGE_LOCAL_DIR"), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_upload_that_fails_gives_its_parts_back() {
+    let bench = Bench::s3("").await;
+    let file = bench.file("film.mp4", &bench::noise(24 * 1024 * 1024));
+    // The file shrinks while it is being sent.
+    let shrink = |progress: UploadProgress| {
+        if progress.sent_bytes > 0 {
+            let file = std::fs::File::options().write(true).open(&file).unwrap();
+            file.set_len(9 * 1024 * 1024).unwrap();
+        }
+    };
+    bench
+        .store
+        .upload(&file, "film.mp4", &shrink)
+        .await
+        .unwrap_err();
+    assert_eq!(bench.keys("").await, [""; 0]);
+    let server_root = bench.root.parent().unwrap();
+    let left: Vec<_> = std::fs::read_dir(server_root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [bench::BUCKET], "parts were left behind");
 }
 
 #[tokio::test]

@@ -149,6 +149,27 @@ async fn an_upload_that_breaks_off_leaves_the_old_file() {
 }
 
 #[tokio::test]
+async fn what_a_killed_upload_left_is_removed_a_day_later() {
+    let bench = Bench::local("").await;
+    let old = ".film.mp4.0123456789abcdef.tmp";
+    let running = ".film.mp4.fedcba9876543210.tmp";
+    let own = ".film.mp4.notes.tmp";
+    for name in [old, running, own] {
+        bench.drop_in(name, b"half");
+    }
+    let yesterday = std::time::SystemTime::now() - Duration::from_hours(25);
+    for name in [old, own] {
+        let file = fs::File::options().write(true).open(bench.root.join(name));
+        file.unwrap().set_modified(yesterday).unwrap();
+    }
+    let file = bench.file("a.mp4", b"x");
+    bench.store.upload(&file, "a.mp4", &|_| {}).await.unwrap();
+    let mut left = names(&bench);
+    left.sort();
+    assert_eq!(left, [running, own, "a.mp4"]);
+}
+
+#[tokio::test]
 async fn a_folder_that_is_not_served_signs_nothing() {
     let bench = Bench::local("").await;
     let store = MediaStore::Local(bench::open_local(&bench.settings).await);

@@ -19,6 +19,10 @@ pub(super) fn name(text: &str) -> Result<(), String> {
     })
 }
 
+/// Beginnings of variables that hold this software's own secrets. A destination may be anyone's
+/// server, and would be sent what its `key_env` names.
+const OWN_VARIABLES: [&str; 3] = ["STORAGE_", "CONTROLLER_", "AWS_"];
+
 /// The name of an environment variable.
 pub(super) fn variable(text: &str) -> Result<(), String> {
     let upper = |b: &u8| b.is_ascii_uppercase();
@@ -27,7 +31,12 @@ pub(super) fn variable(text: &str) -> Result<(), String> {
         && text
             .bytes()
             .all(|b| upper(&b) || b.is_ascii_digit() || b == b'_');
-    if ok {
+    if OWN_VARIABLES.iter().any(|own| text.starts_with(own)) {
+        let own = OWN_VARIABLES.join(", ");
+        Err(format!(
+            "must not begin with one of {own}: those are not stream keys"
+        ))
+    } else if ok {
         Ok(())
     } else {
         Err(
