@@ -4,8 +4,8 @@
 //! controller shows and rehearses by it, and `storage`'s documents are written in its types.
 //!
 //! - [`item`]: what an operator asks for ([`Programme`]: items, order, loop).
-//! - [`format`]: the one shape a stream has on air ([`StreamFormat`]), and `"auto"`.
-//! - [`fit`]: what a file is ([`MediaInfo`]) and whether it can be spliced as it is ([`Fit`]).
+//! - [`mod@format`]: the one shape a stream has on air ([`StreamFormat`]), and `"auto"`.
+//! - [`mod@fit`]: what a file is ([`MediaInfo`]) and whether it can be spliced as it is ([`Fit`]).
 //! - [`playlist`]: a programme resolved against a listing, and what comes next.
 
 pub mod fit;

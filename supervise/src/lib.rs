@@ -1,6 +1,6 @@
 //! A child process and its life: spawn, watch, terminate, back off.
 //!
-//! Every process this system starts goes through [`spawn`] or [`capture`]; every process it signals
+//! Every process this system starts goes through [`spawn()`] or [`capture()`]; every process it signals
 //! is held by a pidfd, never by a stored number.
 //!
 //! - [`command`]: what to run and what it inherits ([`Spec`]).
@@ -8,7 +8,7 @@
 //! - [`child`]: a running child; dropped, it is killed unless it was made to outlive its parent.
 //! - [`watch`]: a process that need not be a child.
 //! - [`terminate`]: TERM, TERM again, KILL.
-//! - [`capture`]: run to the end with bounded time and output.
+//! - [`mod@capture`]: run to the end with bounded time and output.
 //! - [`lines`]: output as bounded, printable lines, and the last of them.
 //! - [`backoff`]: how long to wait before the next try; pure.
 //! - [`shutdown`]: the first signal is graceful, the second immediate.
