@@ -18,6 +18,9 @@ pub use flags::{Flags, SECRETS, SETTINGS, Setting};
 pub use read::{ConfigErrors, Place};
 pub use vars::{Keyring, MapVars, ProcessVars, Vars};
 
+/// Longest path of a unix socket: the kernel's `sun_path` holds 108 bytes with a NUL.
+pub const MAX_SOCKET_PATH_BYTES: usize = 107;
+
 /// Everything the operator set, checked and made absolute.
 #[derive(Debug, Clone)]
 pub struct Config {

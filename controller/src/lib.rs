@@ -8,6 +8,7 @@
 //! translate; the registry finds the stream; the stream's driver alone changes its state.
 
 pub mod api;
+pub mod app;
 pub mod config;
 mod ledger;
 pub mod registry;

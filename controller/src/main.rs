@@ -1,9 +1,18 @@
-//! `stream-controller`: arguments, settings, and the runtime; everything else is in the library.
+//! `stream-controller`: arguments, settings, log and runtime; everything else is in the library.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use controller::config::Flags;
+use controller::app;
+use controller::config::{Config, Flags, LogFormat, Logging, Place, ProcessVars};
+use tracing_subscriber::EnvFilter;
+
+/// `EX_USAGE`: the arguments or the settings are wrong.
+const USAGE: u8 = 64;
+/// `EX_OSERR`.
+const OS_ERROR: u8 = 71;
 
 /// Keeps streams on air: REST API, supervision of workers, programme and state.
 #[derive(Debug, Parser)]
@@ -22,8 +31,77 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => ExitCode::SUCCESS,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nowhere is left to tell that even this cannot be printed.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let config = match place().map(|place| Config::read(&cli.flags, ProcessVars::new(), &place)) {
+        Ok(Ok(config)) => config,
+        Ok(Err(errors)) => return fail(&errors.to_string(), USAGE),
+        Err(error) => {
+            return fail(
+                &format!("cannot find out where this runs: {error}"),
+                OS_ERROR,
+            );
+        }
+    };
+    log_to_stderr(&config.logging);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}"), OS_ERROR),
+    };
+    let code = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => match runtime.block_on(app::serve(config)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let code = error.exit_code();
+                fail(&format!("{:#}", anyhow::Error::new(error)), code)
+            }
+        },
+    };
+    // A write to a disk that hangs must not keep the program.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+fn place() -> std::io::Result<Place> {
+    let exe = std::env::current_exe()?;
+    Ok(Place {
+        cwd: std::env::current_dir()?,
+        exe_dir: exe.parent().unwrap_or(&exe).to_owned(),
+        root: nix::unistd::geteuid().is_root(),
+        terminal: std::io::stderr().is_terminal(),
+    })
+}
+
+fn log_to_stderr(logging: &Logging) {
+    let filter = EnvFilter::new(&logging.filter);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    match logging.format {
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).init(),
     }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the end of the program is told to whoever started it, in words, not as a log event"
+)]
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("stream-controller: {message}");
+    ExitCode::from(code)
 }

@@ -28,5 +28,5 @@ pub(crate) use driver::{Beginning, Driver};
 pub(crate) use handle::StreamHandle;
 pub(crate) use orphan::end_orphans;
 pub use request::{Applied, RequestError, Take};
-pub(crate) use spawn::reserved_key_problems;
+pub(crate) use spawn::lasting_problems;
 pub use status::{ProgrammeStatus, StreamStatus};

@@ -21,7 +21,7 @@ use crate::chain;
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::stream::{
-    Applied, Beginning, Driver, RequestError, StreamHandle, end_orphans, reserved_key_problems,
+    Applied, Beginning, Driver, RequestError, StreamHandle, end_orphans, lasting_problems,
 };
 
 /// Letting go of workers takes no longer than a write to a slow disk.
@@ -146,7 +146,7 @@ impl Keeper {
                 message: error.to_string(),
             }]),
         })?;
-        let problems = reserved_key_problems(&config);
+        let problems = lasting_problems(&id, &config, &self.settings);
         if !problems.is_empty() {
             return Err(RequestError::Invalid(problems));
         }

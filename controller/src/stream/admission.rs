@@ -92,6 +92,8 @@ pub fn admit(phase: Phase, asked: Asked) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -136,6 +138,108 @@ mod tests {
         ] {
             assert!(
                 matches!(admit(phase, Asked::Delete), Verdict::Deny(_)),
+                "{phase:?}"
+            );
+        }
+    }
+
+    const PHASES: [Phase; 7] = [
+        Phase::Stopped,
+        Phase::Starting,
+        Phase::OnAir,
+        Phase::Stopping,
+        Phase::Replacing,
+        Phase::Backoff,
+        Phase::Failed,
+    ];
+
+    /// What can happen to a stream: a request, or something of the worker's or the clock's.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Ask(Asked),
+        MediaOnAir,
+        WorkerEnds,
+        WorkerFailsForGood,
+        WorkerIsSilent,
+        TimeIsUp,
+    }
+
+    /// The transitions of [`super::super::state`], and the number of workers alive.
+    fn step(phase: Phase, workers: u32, step: Step) -> (Phase, u32) {
+        match (step, phase) {
+            (Step::Ask(asked), _) => match (admit(phase, asked), asked) {
+                (Verdict::Accept, Asked::Start) => (Phase::Starting, workers + 1),
+                (Verdict::Accept | Verdict::Join, Asked::Stop) if workers > 0 => {
+                    (Phase::Stopping, workers)
+                }
+                (Verdict::Accept, Asked::Stop) => (Phase::Stopped, workers),
+                _ => (phase, workers),
+            },
+            (Step::MediaOnAir, Phase::Starting) => (Phase::OnAir, workers),
+            (Step::WorkerIsSilent, Phase::Starting | Phase::OnAir) => (Phase::Replacing, workers),
+            (Step::WorkerEnds, Phase::Starting | Phase::OnAir | Phase::Replacing) => {
+                (Phase::Backoff, workers - 1)
+            }
+            (Step::WorkerFailsForGood, Phase::Starting | Phase::OnAir) => {
+                (Phase::Failed, workers - 1)
+            }
+            (Step::WorkerEnds, Phase::Stopping) => (Phase::Stopped, workers - 1),
+            (Step::TimeIsUp, Phase::Backoff) => (Phase::Starting, workers + 1),
+            _ => (phase, workers),
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Ask(Asked::Start)),
+            Just(Step::Ask(Asked::Stop)),
+            Just(Step::Ask(Asked::Command)),
+            Just(Step::Ask(Asked::Delete)),
+            Just(Step::MediaOnAir),
+            Just(Step::WorkerEnds),
+            Just(Step::WorkerFailsForGood),
+            Just(Step::WorkerIsSilent),
+            Just(Step::TimeIsUp),
+        ]
+    }
+
+    proptest! {
+        /// Two workers of one stream would be two publishers on one key.
+        #[test]
+        fn no_sequence_leads_to_two_workers(steps in proptest::collection::vec(steps(), 0..200)) {
+            let mut state = (Phase::Stopped, 0);
+            for next in steps {
+                state = step(state.0, state.1, next);
+                let has_worker = matches!(
+                    state.0,
+                    Phase::Starting | Phase::OnAir | Phase::Stopping | Phase::Replacing
+                );
+                prop_assert_eq!(state.1, u32::from(has_worker), "{:?}", state);
+            }
+        }
+
+        /// From anywhere, stopping and waiting leads to *stopped*, and starting then works.
+        #[test]
+        fn stop_then_start_always_works(steps in proptest::collection::vec(steps(), 0..50)) {
+            let mut state = (Phase::Stopped, 0);
+            for next in steps {
+                state = step(state.0, state.1, next);
+            }
+            for next in [Step::Ask(Asked::Stop), Step::WorkerEnds] {
+                state = step(state.0, state.1, next);
+            }
+            prop_assert_eq!(state, (Phase::Stopped, 0));
+            prop_assert_eq!(admit(state.0, Asked::Start), Verdict::Accept);
+        }
+    }
+
+    #[test]
+    fn a_command_reaches_only_a_worker_that_serves() {
+        for phase in PHASES {
+            let serves = matches!(phase, Phase::Starting | Phase::OnAir);
+            assert_eq!(
+                admit(phase, Asked::Command) == Verdict::Accept,
+                serves,
                 "{phase:?}"
             );
         }

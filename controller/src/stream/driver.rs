@@ -116,7 +116,6 @@ pub(crate) struct Driver {
     status: watch::Sender<StreamStatus>,
     /// What the state file was last told, and when.
     remembered: (StreamRecord, Instant),
-    log_bounded_at: Instant,
 }
 
 enum Turn {
@@ -157,7 +156,6 @@ impl Driver {
             life: Life::Stopped,
             last_error: record.error.clone(),
             remembered: (record.clone(), Instant::now()),
-            log_bounded_at: Instant::now(),
             record,
             restarts: Restarts::new(),
             drops: DropMeter::default(),
@@ -241,7 +239,7 @@ impl Driver {
         }
         let _accepted = self.admitted(Asked::Start)?;
         let config = self.stream_config.borrow().clone();
-        let problems = spawn::key_problems(&config, &self.settings);
+        let problems = spawn::problems(&self.id, &config, &self.settings);
         if !problems.is_empty() {
             return Err(RequestError::Invalid(problems));
         }

@@ -223,3 +223,145 @@ fn frames_dropped(name: &str, share: f64) -> ErrorReport {
             .into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use programme::StreamFormat;
+    use storage::model::report::{AirCounters, PreviewState, ProgrammeReport};
+
+    use super::*;
+
+    fn destination(name: &str, state: DestinationState) -> DestinationReport {
+        DestinationReport {
+            name: name.into(),
+            url: "rtmp://127.0.0.1/live".into(),
+            state,
+            since: Timestamp::UNIX_EPOCH,
+            retry_count: 0,
+            will_retry: true,
+            next_retry_at: None,
+            sent_media_s: 0.0,
+            bytes_acked: None,
+            bitrate_kbps: 0,
+            dropped_frames: 0,
+            connections: 1,
+            error: None,
+        }
+    }
+
+    fn report(kind: Option<OnAirKind>, destinations: Vec<DestinationReport>) -> WorkerReport {
+        WorkerReport {
+            protocol: 1,
+            version: "0.1.0".into(),
+            stream_id: "main".parse().unwrap(),
+            generation: 1,
+            nonce: "n".into(),
+            pid: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            format: Some(StreamFormat::default()),
+            on_air: kind.map(|kind| OnAir {
+                kind,
+                item: None,
+                position_s: 0.0,
+                duration_s: None,
+                next: None,
+                fit: None,
+                reason: None,
+                since: Timestamp::UNIX_EPOCH,
+            }),
+            destinations,
+            programme: ProgrammeReport::default(),
+            preview: PreviewState::Idle,
+            counters: AirCounters::default(),
+        }
+    }
+
+    fn shortfall(report: &WorkerReport) -> Option<String> {
+        Shortfall::of(report, &mut DropMeter::default(), Instant::now())
+            .error()
+            .map(|error| error.error_type.clone())
+    }
+
+    #[test]
+    fn a_stream_is_on_air_when_media_flows_and_someone_gets_it() {
+        let programme = Some(OnAirKind::Programme);
+        assert!(is_on_air(&report(programme, vec![])));
+        assert!(!is_on_air(&report(None, vec![])));
+        let connecting = destination("a", DestinationState::Connecting);
+        let live = destination("b", DestinationState::Live);
+        assert!(!is_on_air(&report(programme, vec![connecting.clone()])));
+        assert!(is_on_air(&report(
+            programme,
+            vec![connecting.clone(), live]
+        )));
+    }
+
+    #[test]
+    fn a_start_is_over_when_every_destination_has_had_its_first_try() {
+        let refused = destination("a", DestinationState::Rejected);
+        let programme = Some(OnAirKind::Programme);
+        let report = report(programme, vec![refused]);
+        assert!(is_on_air(&report));
+        assert_eq!(shortfall(&report).as_deref(), Some("destination_not_live"));
+    }
+
+    #[test]
+    fn slate_instead_of_programme_falls_short() {
+        let live = destination("a", DestinationState::Live);
+        let good = report(Some(OnAirKind::Programme), vec![live.clone()]);
+        assert_eq!(shortfall(&good), None);
+        let slate = report(Some(OnAirKind::Slate), vec![live]);
+        assert_eq!(shortfall(&slate).as_deref(), Some("slate_on_air"));
+    }
+
+    #[test]
+    fn more_than_one_percent_of_dropped_frames_fall_short_until_the_minute_has_passed() {
+        let mut drops = DropMeter::default();
+        let start = Instant::now();
+        let at = |seconds, dropped, drops: &mut DropMeter| {
+            let mut live = destination("a", DestinationState::Live);
+            live.dropped_frames = dropped;
+            let report = report(Some(OnAirKind::Programme), vec![live]);
+            Shortfall::of(&report, drops, start + Duration::from_secs(seconds)).is_none()
+        };
+        // One percent of a minute at 30 frames per second is 18 frames.
+        assert!(at(0, 1000, &mut drops), "drops of long ago do not count");
+        assert!(at(5, 1018, &mut drops));
+        assert!(!at(10, 1019, &mut drops));
+        assert!(!at(60, 1019, &mut drops));
+        assert!(at(71, 1019, &mut drops));
+    }
+
+    #[test]
+    fn silence_is_told_after_three_checks_and_ended_after_thirty_seconds() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut health = Health::new(start);
+        health.answered(start);
+        health.silent(after(2));
+        health.silent(after(4));
+        assert!(!health.is_unresponsive());
+        health.silent(after(6));
+        assert!(health.is_unresponsive());
+        assert!(!health.is_lost(after(29)));
+        assert!(health.is_lost(after(30)));
+        health.answered(after(31));
+        assert!(!health.is_unresponsive());
+        assert!(!health.is_lost(after(31)));
+    }
+
+    #[test]
+    fn a_worker_that_renders_its_slate_is_given_a_minute() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut health = Health::new(start);
+        for seconds in [5, 7, 9] {
+            health.silent(after(seconds));
+        }
+        assert!(!health.is_unresponsive());
+        health.silent(after(59));
+        assert!(!health.is_lost(after(59)));
+        assert!(health.is_lost(after(60)));
+    }
+}

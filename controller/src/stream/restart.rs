@@ -205,3 +205,135 @@ impl Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ended(exit: ExitReason) -> Ended {
+        Ended {
+            exit,
+            last_words: None,
+        }
+    }
+
+    fn wait(verdict: &Verdict) -> Duration {
+        match verdict {
+            Verdict::Restart { after, .. } => *after,
+            Verdict::GiveUp(error) => panic!("gave up: {error:?}"),
+        }
+    }
+
+    /// Jitter's middle: the nominal wait.
+    const NO_JITTER: f64 = 0.5;
+
+    #[test]
+    fn waits_double_from_one_second_to_a_minute() {
+        let mut restarts = Restarts::new();
+        let crash = ended(ExitReason::Signal(9));
+        let start = Instant::now();
+        let waits: Vec<u64> = (0..8)
+            .map(|n| {
+                let now = start + Duration::from_secs(n * 61);
+                wait(&restarts.after(&crash, now, NO_JITTER)).as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_minute_on_air_starts_the_ladder_again_but_a_minute_of_starting_does_not() {
+        let crash = ended(ExitReason::Code(70));
+        let start = Instant::now();
+        let mut restarts = Restarts::new();
+        for n in 0..4 {
+            let _ = restarts.after(&crash, start + Duration::from_secs(n), NO_JITTER);
+        }
+        let later = start + Duration::from_secs(100);
+        assert_eq!(
+            wait(&restarts.after(&crash, later, NO_JITTER)).as_secs(),
+            16
+        );
+        restarts.healthy(later);
+        restarts.healthy(later + Duration::from_secs(60));
+        let end = later + Duration::from_secs(61);
+        assert_eq!(wait(&restarts.after(&crash, end, NO_JITTER)).as_secs(), 1);
+    }
+
+    #[test]
+    fn only_what_no_retry_can_fix_is_given_up() {
+        for code in 0..=255 {
+            let verdict =
+                Restarts::new().after(&ended(ExitReason::Code(code)), Instant::now(), NO_JITTER);
+            let given_up = matches!(verdict, Verdict::GiveUp(_));
+            assert_eq!(given_up, [64, 69, 78].contains(&code), "exit code {code}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_adopted_worker_is_judged_by_its_last_words() {
+        let ended = Ended {
+            exit: ExitReason::Unknown,
+            last_words: Some(WorkerExit {
+                generation: 3,
+                code: exit_code::DESTINATIONS_EXHAUSTED,
+                error: Some(ErrorReport {
+                    error_type: "key_rejected".into(),
+                    message: "youtube refused the key".into(),
+                    hint: "check it".into(),
+                }),
+            }),
+        };
+        let verdict = Restarts::new().after(&ended, Instant::now(), NO_JITTER);
+        let Verdict::GiveUp(error) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(error.error_type, "key_rejected");
+    }
+
+    #[test]
+    fn a_crash_loop_is_named_and_goes_on() {
+        let mut restarts = Restarts::new();
+        let crash = ended(ExitReason::Signal(11));
+        let start = Instant::now();
+        let hints: Vec<String> = (0..11)
+            .map(|n| {
+                let now = start + Duration::from_secs(n * 50);
+                match restarts.after(&crash, now, NO_JITTER) {
+                    Verdict::Restart { error, .. } => error.hint,
+                    Verdict::GiveUp(_) => panic!("gave up"),
+                }
+            })
+            .collect();
+        assert!(!hints[9].contains("times within"), "{}", hints[9]);
+        assert!(hints[10].contains("11 times within"), "{}", hints[10]);
+        let much_later = start + Duration::from_secs(3600);
+        let verdict = restarts.after(&crash, much_later, NO_JITTER);
+        assert!(!format!("{verdict:?}").contains("times within"));
+    }
+
+    proptest! {
+        /// Whatever happens to a wanted stream, it is tried again within 72 s (60 s + 20 %), never at once.
+        #[test]
+        fn a_wanted_stream_is_always_tried_again_soon(
+            ends in proptest::collection::vec((1_i32..64, 0_u64..100_000, 0.0..1.0_f64, any::<bool>()), 1..200)
+        ) {
+            let mut restarts = Restarts::new();
+            let mut now = Instant::now();
+            for (signal, pause_ms, random, healthy) in ends {
+                now += Duration::from_millis(pause_ms);
+                if healthy {
+                    restarts.healthy(now);
+                } else {
+                    restarts.unhealthy();
+                }
+                let after = wait(&restarts.after(&ended(ExitReason::Signal(signal)), now, random));
+                prop_assert!(after >= Duration::from_millis(800), "{after:?}");
+                prop_assert!(after <= Duration::from_secs(72), "{after:?}");
+                now += after;
+            }
+        }
+    }
+}

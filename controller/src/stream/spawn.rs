@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::lease::Lease;
 use crate::chain;
-use crate::config::{Config, SECRETS};
+use crate::config::{Config, MAX_SOCKET_PATH_BYTES, SECRETS};
 
 /// How long the lease of a worker that was seen to end may still be held.
 const LEASE_PATIENCE: Duration = Duration::from_secs(2);
@@ -71,8 +71,11 @@ pub(super) struct Started {
 /// Why there is no new worker.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
-    /// A stream key is not set, or may not be used.
-    #[error("{} stream key(s) cannot be used", .0.len())]
+    /// The configuration cannot be used here.
+    #[error("{}", list(.0))]
+    Unusable(Vec<Problem>),
+    /// A stream key is not set or damaged.
+    #[error("{}", list(.0))]
     Keys(Vec<Problem>),
     /// An earlier worker is not gone.
     #[error("an earlier worker of this stream still holds {}", .0.display())]
@@ -112,6 +115,10 @@ pub(super) enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, StartError> {
+    let lasting = lasting_problems(&order.id, &order.config, settings);
+    if !lasting.is_empty() {
+        return Err(StartError::Unusable(lasting));
+    }
     let secrets = secrets(&order.config, settings).map_err(StartError::Keys)?;
     let lease = lease(&settings.layout.lease(&order.id)).await?;
     let id = order.id.clone();
@@ -130,21 +137,39 @@ pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, St
     })
 }
 
-/// What stands against using the stream keys of `config`; empty when nothing does.
-pub(super) fn key_problems(config: &StreamConfig, settings: &Config) -> Vec<Problem> {
-    secrets(config, settings).err().unwrap_or_default()
+/// What stands against starting a worker for `config` with the secrets there are now.
+pub(super) fn problems(id: &StreamId, config: &StreamConfig, settings: &Config) -> Vec<Problem> {
+    let mut problems = lasting_problems(id, config, settings);
+    problems.extend(secrets(config, settings).err().unwrap_or_default());
+    problems
 }
 
-/// Destinations whose `key_env` names a secret of the controller itself: whoever may configure a
-/// stream could have it sent to a server of their own.
-pub(crate) fn reserved_key_problems(config: &StreamConfig) -> Vec<Problem> {
-    named_keys(config)
+/// What stands against ever starting `config` here. A `key_env` that names a secret of the controller
+/// itself is refused: whoever may configure a stream could have it sent to a server of their own.
+pub(crate) fn lasting_problems(
+    id: &StreamId,
+    config: &StreamConfig,
+    settings: &Config,
+) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = named_keys(config)
         .filter(|(_, name)| is_reserved(name))
         .map(|(path, name)| Problem {
             path,
             message: format!("{name} belongs to the controller; keep the stream key in another"),
         })
-        .collect()
+        .collect();
+    let socket = settings.layout.socket(id);
+    if socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+        problems.push(Problem {
+            path: String::new(),
+            message: format!(
+                "{} is longer than the {MAX_SOCKET_PATH_BYTES} bytes a socket's path may have: \
+                 choose a shorter stream id or RUNTIME_DIR",
+                socket.display()
+            ),
+        });
+    }
+    problems
 }
 
 fn is_reserved(name: &str) -> bool {
@@ -166,7 +191,7 @@ fn named_keys(config: &StreamConfig) -> impl Iterator<Item = (String, &str)> {
 }
 
 fn secrets(config: &StreamConfig, settings: &Config) -> Result<JobSecrets, Vec<Problem>> {
-    let mut problems = reserved_key_problems(config);
+    let mut problems = Vec::new();
     let mut secrets = JobSecrets {
         storage_keys: settings.storage_keys.clone(),
         ..JobSecrets::default()
@@ -306,23 +331,20 @@ async fn hand_over(child: &mut Child, secrets: &JobSecrets) -> Result<(), StartE
 impl StartError {
     /// Whether only a change of settings can help.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Keys(_))
+        matches!(self, Self::Unusable(_) | Self::Keys(_))
     }
 
     /// For the operator.
     pub(super) fn report(&self) -> ErrorReport {
         let (error_type, hint) = match self {
-            Self::Keys(problems) => {
-                return ErrorReport {
-                    error_type: "missing_stream_key".into(),
-                    message: problems
-                        .iter()
-                        .map(Problem::to_string)
-                        .collect::<Vec<_>>()
-                        .join("; "),
-                    hint: "set the variable, restart the controller, start the stream".into(),
-                };
-            }
+            Self::Unusable(_) => (
+                "config_unusable",
+                "correct the stream's configuration, then start it",
+            ),
+            Self::Keys(_) => (
+                "missing_stream_key",
+                "set the variable, restart the controller, start the stream",
+            ),
             Self::Held(_) => (
                 "earlier_worker_alive",
                 "it is being ended; nothing is started next to it",
@@ -351,4 +373,9 @@ impl StartError {
             hint: hint.into(),
         }
     }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    lines.join("; ")
 }

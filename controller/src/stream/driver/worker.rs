@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use storage::model::report::WorkerExit;
@@ -14,16 +13,13 @@ use super::{Driver, Event, answer};
 use crate::stream::adopt;
 use crate::stream::follow::Follower;
 use crate::stream::health::{Health, Shortfall, is_on_air};
+use crate::stream::lease;
 use crate::stream::process::{Attended, Process};
 use crate::stream::request::Applied;
 use crate::stream::restart::{Ended, Verdict};
 use crate::stream::spawn::{self, Order, StartError};
 use crate::stream::state::{Configured, Life, Wait, Worker};
 use crate::stream::worker_link::WorkerLink;
-use crate::stream::{lease, log};
-
-/// How often a worker's log is looked at for having grown too long.
-const BOUND_LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Which worker is to be looked after.
 pub(super) struct Identity {
@@ -149,7 +145,6 @@ impl Driver {
             self.last_error = None;
         }
         self.push_config().await;
-        self.bound_log().await;
     }
 
     fn worker_silent(&mut self, reason: &str) {
@@ -312,20 +307,6 @@ impl Driver {
                 }
                 _ => {}
             }
-        }
-    }
-
-    async fn bound_log(&mut self) {
-        if self.log_bounded_at.elapsed() < BOUND_LOG_EVERY {
-            return;
-        }
-        self.log_bounded_at = Instant::now();
-        let path = self.settings.layout.log(&self.id);
-        let bounded = tokio::task::spawn_blocking(move || log::bound(&path))
-            .await
-            .expect("copying a log does not panic");
-        if let Err(error) = bounded {
-            tracing::warn!(stream_id = %self.id, %error, "the worker's log cannot be shortened");
         }
     }
 

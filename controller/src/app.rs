@@ -1,0 +1,203 @@
+//! The controller's own life: prepare → bind → recover → serve → end.
+//!
+//! Until *recover* nothing has been done to any stream, so whatever fails before it leaves workers of
+//! an earlier controller as they are. How it ends decides what becomes of them:
+//!
+//! | signal | | workers |
+//! | --- | --- | --- |
+//! | SIGTERM | the service manager stops the unit | ended |
+//! | SIGTERM | restart, upgrade, or it cannot be told | stay on air, are adopted by the next |
+//! | SIGINT | a person at a terminal | ended |
+//! | a second one | | the controller leaves at once |
+
+mod manager;
+mod notify;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use storage::layout::LayoutError;
+use storage::lock::{DirLock, LockError};
+use supervise::shutdown::{Cause, Shutdown};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::manager::Intent;
+use self::notify::Notify;
+use crate::config::Config;
+use crate::registry::{End, OpenError, Opening, Registry};
+
+/// Requests under way get this long when the controller ends.
+const API_GRACE: Duration = Duration::from_secs(2);
+
+/// Why the controller does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A directory cannot be made.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Another controller has the directories.
+    #[error("another controller is at work here")]
+    Locked(#[source] LockError),
+    /// The lock cannot be made.
+    #[error("cannot make sure that this is the only controller")]
+    Lock(#[source] LockError),
+    /// A document cannot be used.
+    #[error(transparent)]
+    Documents(#[from] OpenError),
+    /// The address cannot be listened at.
+    #[error("cannot listen at {address} (CONTROLLER_BIND)")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The operating system refuses something every process may do.
+    #[error("cannot {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// The directories are this controller's alone, and both documents are whole.
+struct Prepared {
+    _locks: Vec<DirLock>,
+    opening: Opening,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// See [`ServeError`]; only before anything was done to any stream.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let config = Arc::new(config);
+    let system = |what| move |source| ServeError::System { what, source };
+    let shutdown = Shutdown::install().map_err(system("handle signals"))?;
+    let mut reloads = signal(SignalKind::hangup()).map_err(system("handle SIGHUP"))?;
+    let notify = Notify::from_environment();
+
+    let prepared = prepare(Arc::clone(&config)).await?;
+    let listener = bind(config.bind).await?;
+    let address = listener.local_addr().map_err(system("listen"))?;
+
+    let mut tasks = JoinSet::new();
+    let registry = prepared.opening.start(&mut tasks);
+    let closing = CancellationToken::new();
+    let router = router(&config, &registry, &closing);
+    tracing::info!(%address, state_dir = %config.layout.state_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
+    let api = tokio::spawn({
+        let closing = closing.clone();
+        async move {
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(closing.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the API has ended");
+            }
+        }
+    });
+
+    let mut watchdog = notify.watchdog();
+    let mut ready = false;
+    let cause = loop {
+        tokio::select! {
+            cause = shutdown.requested() => break cause,
+            Some(()) = reloads.recv() => registry.reload().await,
+            () = registry.recovered(), if !ready => {
+                ready = true;
+                notify.ready();
+                tracing::info!(streams = registry.list().len(), "ready");
+            }
+            () = watchdog.due() => notify.alive(),
+        }
+    };
+    notify.stopping();
+    tokio::select! {
+        () = end(cause, &registry) => {}
+        () = shutdown.immediate() => tracing::warn!("second signal: leaving at once"),
+    }
+    closing.cancel();
+    if tokio::time::timeout(API_GRACE, api).await.is_err() {
+        tracing::info!("open connections were cut after {} s", API_GRACE.as_secs());
+    }
+    tasks.shutdown().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn prepare(config: Arc<Config>) -> Result<Prepared, ServeError> {
+    tokio::task::spawn_blocking(move || {
+        let layout = &config.layout;
+        layout.create()?;
+        let locks = [layout.lock_file(), runtime_lock(&config)]
+            .iter()
+            .map(|path| DirLock::acquire(path))
+            .collect::<Result<_, _>>()
+            .map_err(|error| match error {
+                LockError::Held { .. } => ServeError::Locked(error),
+                LockError::Failed { .. } => ServeError::Lock(error),
+            })?;
+        Ok(Prepared {
+            _locks: locks,
+            opening: Opening::read(config)?,
+        })
+    })
+    .await
+    .expect("reading documents does not panic")
+}
+
+/// Two controllers with a state directory each must not share sockets either.
+fn runtime_lock(config: &Config) -> PathBuf {
+    config.layout.runtime_dir.join("controller.lock")
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Bind { address, source })
+}
+
+fn router(_config: &Config, _registry: &Registry, _closing: &CancellationToken) -> Router {
+    Router::new()
+}
+
+async fn end(cause: Cause, registry: &Registry) {
+    let end = match cause {
+        Cause::Interrupt | Cause::Request => End::Drain,
+        Cause::Terminate => match manager::intent().await {
+            Intent::Stop => End::Drain,
+            Intent::Restart | Intent::Unknown => End::Detach,
+        },
+    };
+    tracing::info!(?cause, ?end, "ending");
+    registry.end(end).await;
+}
+
+// === impl ServeError ===
+
+impl ServeError {
+    /// After sysexits.h.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // EX_CANTCREAT
+            Self::Layout(_) | Self::Lock(_) => 73,
+            // EX_TEMPFAIL
+            Self::Locked(_) => 75,
+            // EX_CONFIG
+            Self::Documents(_) => 78,
+            // EX_UNAVAILABLE
+            Self::Bind { .. } => 69,
+            // EX_OSERR
+            Self::System { .. } => 71,
+        }
+    }
+}
