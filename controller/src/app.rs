@@ -13,14 +13,16 @@
 mod manager;
 mod notify;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use storage::layout::LayoutError;
 use storage::lock::{DirLock, LockError};
+use storage::media::server::MediaServer;
+use storage::media::sign::{SignerError, UrlSigner};
+use storage::media::{MediaError, MediaStore};
 use supervise::shutdown::{Cause, Shutdown};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::manager::Intent;
 use self::notify::Notify;
+use crate::api::{self, Parts};
 use crate::config::Config;
 use crate::registry::{End, OpenError, Opening, Registry};
 
@@ -50,6 +53,12 @@ pub enum ServeError {
     /// A document cannot be used.
     #[error(transparent)]
     Documents(#[from] OpenError),
+    /// The media store's settings do not fit together.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// The key that signs addresses of local media cannot be read or made.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// The address cannot be listened at.
     #[error("cannot listen at {address} (CONTROLLER_BIND)")]
     Bind {
@@ -89,10 +98,18 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let listener = bind(config.bind).await?;
     let address = listener.local_addr().map_err(system("listen"))?;
 
+    let (store, media_server) = media(&config, address).await?;
+
     let mut tasks = JoinSet::new();
     let registry = prepared.opening.start(&mut tasks);
     let closing = CancellationToken::new();
-    let router = router(&config, &registry, &closing);
+    let parts = Parts {
+        registry: registry.clone(),
+        store,
+        media_server,
+        closing: closing.clone(),
+    };
+    let router = api::router(&config, parts);
     tracing::info!(%address, state_dir = %config.layout.state_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     let api = tokio::spawn({
         let closing = closing.clone();
@@ -138,6 +155,7 @@ async fn prepare(config: Arc<Config>) -> Result<Prepared, ServeError> {
     tokio::task::spawn_blocking(move || {
         let layout = &config.layout;
         layout.create()?;
+        make_media_folder(&config);
         let locks = [layout.lock_file(), runtime_lock(&config)]
             .iter()
             .map(|path| DirLock::acquire(path))
@@ -155,6 +173,17 @@ async fn prepare(config: Arc<Config>) -> Result<Prepared, ServeError> {
     .expect("reading documents does not panic")
 }
 
+/// The folder a newcomer was not asked for is made for them; one that was named must be there.
+fn make_media_folder(config: &Config) {
+    if let Some(dir) = &config.storage.local_dir
+        && dir.starts_with(&config.layout.state_dir)
+        && let Err(error) = std::fs::create_dir_all(dir)
+    {
+        // Listing it will fail and be shown in the status.
+        tracing::warn!(path = %dir.display(), %error, "cannot make the media folder");
+    }
+}
+
 /// Two controllers with a state directory each must not share sockets either.
 fn runtime_lock(config: &Config) -> PathBuf {
     config.layout.runtime_dir.join("controller.lock")
@@ -166,8 +195,34 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
         .map_err(|source| ServeError::Bind { address, source })
 }
 
-fn router(_config: &Config, _registry: &Registry, _closing: &CancellationToken) -> Router {
-    Router::new()
+/// The media store, and the loopback server that hands its objects to this machine's FFprobes.
+async fn media(
+    config: &Config,
+    address: SocketAddr,
+) -> Result<(MediaStore, MediaServer), ServeError> {
+    let mut store = MediaStore::open(&config.storage, config.storage_keys.clone()).await?;
+    if let MediaStore::Local(local) = store {
+        let signer = UrlSigner::load_or_create(&config.layout.local_media_key())?;
+        store =
+            MediaStore::Local(local.served_at(format!("http://{}", reachable(address)), signer));
+    }
+    let server = MediaServer::start(store.clone())
+        .await
+        .map_err(|source| ServeError::System {
+            what: "listen on loopback for FFprobe",
+            source,
+        })?;
+    Ok((store, server))
+}
+
+/// An address this machine can be asked at when it listens at all of them.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 async fn end(cause: Cause, registry: &Registry) {
@@ -189,11 +244,11 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             // EX_CANTCREAT
-            Self::Layout(_) | Self::Lock(_) => 73,
+            Self::Layout(_) | Self::Lock(_) | Self::Signer(_) => 73,
             // EX_TEMPFAIL
             Self::Locked(_) => 75,
             // EX_CONFIG
-            Self::Documents(_) => 78,
+            Self::Documents(_) | Self::Media(_) => 78,
             // EX_UNAVAILABLE
             Self::Bind { .. } => 69,
             // EX_OSERR
