@@ -1,7 +1,6 @@
 //! A bucket of S3, R2 or another server of that protocol.
-//!
-//! Path style, because R2 and self-hosted servers have no host name per bucket. Checksums only where
-//! the protocol requires them: the SDK's default trailer is refused by R2 and garage.
+
+mod client;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,29 +8,15 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, SharedHttpClient,
-};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::primitives::DateTime;
-use aws_smithy_http_client::tls;
 use jiff::Timestamp;
 
 use super::error::{Context, StoreName};
-use super::{
-    BAD_PREFIX, MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, Playable, key,
-};
+use super::{MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, Playable, key};
 use crate::model::StorageSettings;
-use crate::model::job::Provider;
 use crate::secret::Secret;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-const ATTEMPTS: u32 = 3;
 
 /// A bucket. Cloning shares it.
 #[derive(Clone)]
@@ -63,30 +48,31 @@ impl S3Store {
         keys: Option<(Secret, Secret)>,
     ) -> Result<Self, MediaError> {
         let bucket = settings.bucket.clone().unwrap_or_default();
-        let mut name = StoreName::Bucket {
-            bucket: bucket.clone(),
-            endpoint: settings.endpoint.clone(),
-        };
-        if let Some(wrong) = wrong_setting(settings) {
-            // What is wrong with an endpoint may be that it holds a password.
-            if let StoreName::Bucket { endpoint, .. } = &mut name {
-                *endpoint = None;
-            }
-            let context = Context {
-                operation: MediaOperation::Open,
-                store: Arc::new(name),
-                key: None,
-            };
-            return Err(MediaError::new(MediaErrorKind::Settings(wrong), context));
-        }
+        let client = client::build(settings, keys.as_ref())
+            .await
+            .map_err(|wrong| {
+                let context = Context {
+                    operation: MediaOperation::Open,
+                    // What is wrong with an endpoint may be that it holds a password.
+                    store: Arc::new(StoreName::Bucket {
+                        bucket: bucket.clone(),
+                        endpoint: None,
+                    }),
+                    key: None,
+                };
+                MediaError::new(MediaErrorKind::Settings(wrong), context)
+            })?;
         Ok(Self {
             shared: Arc::new(Shared {
-                client: client(settings, keys.as_ref()).await,
+                client,
+                name: Arc::new(StoreName::Bucket {
+                    bucket: bucket.clone(),
+                    endpoint: settings.endpoint.clone(),
+                }),
                 bucket,
                 prefix: settings.prefix.clone(),
                 playable: Playable::of(settings),
                 url_ttl: Duration::from_secs(settings.url_ttl_secs),
-                name: Arc::new(name),
                 keys,
             }),
         })
@@ -299,84 +285,6 @@ impl fmt::Debug for S3Store {
         // The client's own `Debug` is not known to be free of secrets.
         f.debug_tuple("S3Store").field(&self.shared.name).finish()
     }
-}
-
-/// What has to be set otherwise before a request can be made.
-fn wrong_setting(settings: &StorageSettings) -> Option<&'static str> {
-    if settings.bucket.as_ref().is_none_or(String::is_empty) {
-        return Some("set STORAGE_BUCKET");
-    }
-    if key::check_prefix(&settings.prefix).is_err() {
-        return Some(BAD_PREFIX);
-    }
-    match &settings.endpoint {
-        None if settings.provider == Provider::R2 => {
-            Some("set STORAGE_ACCOUNT_ID, or STORAGE_ENDPOINT")
-        }
-        None => None,
-        Some(url) if !(url.starts_with("https://") || url.starts_with("http://")) => {
-            Some("STORAGE_ENDPOINT must begin with https:// or http://")
-        }
-        Some(url) if url.contains(['@', '?', '#']) => Some(
-            "STORAGE_ENDPOINT must be a plain address: credentials belong into \
-             STORAGE_ACCESS_KEY_ID and STORAGE_SECRET_ACCESS_KEY",
-        ),
-        Some(_) => None,
-    }
-}
-
-async fn client(settings: &StorageSettings, keys: Option<&(Secret, Secret)>) -> Client {
-    let http = http_client();
-    let region = settings.region.clone().or(match settings.provider {
-        Provider::R2 => Some("auto".to_owned()),
-        // Servers of one's own mostly take any region; AWS's own chain may know a better one.
-        _ if settings.endpoint.is_some() || keys.is_some() => Some("us-east-1".to_owned()),
-        _ => None,
-    });
-    let config = match keys {
-        // Nothing of the environment or of ~/.aws takes part: what is configured here is all.
-        Some((id, secret)) => Builder::new()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(http)
-            .credentials_provider(Credentials::new(
-                id.expose(),
-                secret.expose(),
-                None,
-                None,
-                "stream-controller",
-            )),
-        None => {
-            let ambient = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-            Builder::from(&ambient.load().await)
-        }
-    };
-    let config = match region {
-        Some(region) => config.region(Region::new(region)),
-        None => config,
-    };
-    let config = match &settings.endpoint {
-        Some(endpoint) => config.endpoint_url(endpoint),
-        None => config,
-    };
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .build();
-    let config = config
-        .force_path_style(true)
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
-    Client::from_conf(config.build())
-}
-
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(
-            tls::rustls_provider::CryptoMode::Ring,
-        ))
-        .build_https()
 }
 
 /// Without the quotes HTTP puts around it.
