@@ -1,4 +1,4 @@
-//! A writer that is killed, and a disk that is full or read-only.
+//! A writer or a lock's holder that is killed, and a disk that is full or read-only.
 //!
 //! The writer is this test binary started again. Under `strace` it is killed at every single system call
 //! of a save; without `strace` at random instants.
@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use programme::Position;
 use storage::atomic::DiskFault;
 use storage::document::{self, Document, DocumentError, Opened, backup_path};
+use storage::lock::{DirLock, LockError};
 use storage::model::PositionFile;
 
 const PATH: &str = "STORAGE_CRASH_TEST_PATH";
@@ -177,6 +178,56 @@ fn killed_at_any_instant_leaves_a_whole_document() {
         );
         assert_sound(&path, &[value.item_s]);
     }
+}
+
+#[test]
+fn a_child_that_outlives_the_holder_does_not_keep_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(".lock");
+    let lock = DirLock::acquire(&path).unwrap();
+    let mut child = spawn(Command::new("sleep").arg("60"));
+    drop(lock);
+    DirLock::acquire(&path).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "a role of the tests in this file"]
+fn hold_the_lock() {
+    let Some(path) = as_child("hold_the_lock") else {
+        return;
+    };
+    let _lock = DirLock::acquire(&path).unwrap();
+    println!("locked");
+    // Until the pipe's other end is gone, or this process is.
+    std::io::stdin().lines().for_each(drop);
+}
+
+#[test]
+fn a_killed_holder_holds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(".lock");
+    let (program, arguments, document) = role("hold_the_lock", &path);
+    let mut child = spawn(
+        Command::new(program)
+            .args(arguments)
+            .env(PATH, document)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    );
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("locked")));
+    let held = DirLock::acquire(&path).unwrap_err();
+    let holder = i32::try_from(child.id()).unwrap();
+    assert!(
+        matches!(held, LockError::Held { pid: Some(pid), .. } if pid == holder),
+        "{held}"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    DirLock::acquire(&path).unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reading a configuration so that an operator hears of every mistake at once.
 //!
 //! serde stops at the first. Here the text becomes a tree, each object of it is read field by field
-//! ([`fields`]), every value is checked against what it is allowed to be ([`check`]), and whatever is
+//! (`fields`), every value is checked against what it is allowed to be (`check`), and whatever is
 //! wrong is noted with its path. The types of [`super::config`] come out only if nothing was.
 
 mod check;
@@ -19,7 +19,7 @@ use super::{
     DestinationConfig, LiveInputConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile,
     StreamId,
 };
-use crate::json::{Json, SyntaxError, member};
+use crate::json::{Json, SyntaxError};
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,17 +238,6 @@ impl Problem {
             path: path.into(),
             message: message.into(),
         }
-    }
-
-    /// The same problem seen from the document that holds this one at `path`.
-    #[must_use]
-    pub fn below(self, path: &str) -> Self {
-        let path = if self.path.is_empty() {
-            path.to_owned()
-        } else {
-            member(path, &self.path)
-        };
-        Self { path, ..self }
     }
 }
 
