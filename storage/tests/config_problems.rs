@@ -340,6 +340,8 @@ fn the_version_is_required_and_known() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
     #[test]
     fn anything_at_all_is_answered(text in ".{0,200}") {
         // Accepted or not, never a panic.

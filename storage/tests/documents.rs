@@ -419,7 +419,7 @@ fn a_missing_directory_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
 
     /// Torn at any byte, or with any byte changed: noticed, and the copy is offered.
     #[test]

@@ -104,3 +104,41 @@ async fn the_last_clone_closes_the_port() {
         .await
         .unwrap();
 }
+
+/// What FFmpeg makes of an input from second 5 on: checksums of its packets.
+async fn packets(input: &str) -> String {
+    let arguments = ["-v", "error", "-ss", "5", "-i", input];
+    ffmpeg(&[&arguments[..], &["-c", "copy", "-f", "framemd5", "-"]].concat()).await
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "storage lies below supervise; these runs end by themselves"
+)]
+async fn ffmpeg(arguments: &[&str]) -> String {
+    let mut command = tokio::process::Command::new("ffmpeg");
+    let done = command.args(arguments).output().await.unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.is_empty(), "{said}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// FFmpeg seeks: the index of this file is at its end.
+#[tokio::test]
+async fn ffmpeg_reads_and_seeks_by_ticket_as_in_a_file() {
+    let outside = tempfile::tempdir().unwrap();
+    let clip = outside.path().join("clip.mp4");
+    let clip = clip.to_str().unwrap();
+    let picture = "testsrc2=size=320x180:rate=25:duration=8";
+    let input = ["-v", "error", "-f", "lavfi", "-i", picture];
+    let output = ["-g", "25", "-b:v", "2M", clip];
+    ffmpeg(&[&input[..], &output[..]].concat()).await;
+    let expected = packets(clip).await;
+    assert!(expected.lines().count() > 50, "{expected}");
+    for bench in [Bench::s3("tv/").await, Bench::local("tv/").await] {
+        bench.drop_in(ODD, &std::fs::read(clip).unwrap());
+        let server = MediaServer::start(bench.store.clone()).await.unwrap();
+        let ticket = server.ticket(ODD).unwrap();
+        assert_eq!(packets(ticket.url()).await, expected);
+    }
+}
