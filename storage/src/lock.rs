@@ -83,8 +83,11 @@ impl DirLock {
 
 impl Drop for DirLock {
     fn drop(&mut self) {
-        // The number would mislead whoever reads the file; closing it releases the lock anyway.
+        // The number would mislead whoever reads the file.
         let _ = self.file.set_len(0);
+        // Closing would do, but for a child that was forked and has not executed yet: until then it
+        // has a copy of the descriptor.
+        let _ = self.file.unlock();
     }
 }
 
