@@ -89,7 +89,6 @@ fn packets(stream: Vec<u8>) -> Vec<Packet> {
             packets.push(packet);
         }
     }
-    assert!(reader.is_between_tags());
     packets
 }
 

@@ -96,11 +96,6 @@ impl FlvReader {
         Ok(None)
     }
 
-    /// The stream may end here: no tag is half read. (A file cut off by its writer ends in one.)
-    pub fn is_between_tags(&self) -> bool {
-        self.past_file_header && self.chunk.is_empty() && self.partial.is_empty()
-    }
-
     fn take_file_header(&mut self) -> Result<bool, FlvError> {
         let Some(head) = self.assemble(FILE_HEADER_BYTES) else {
             return Ok(false);

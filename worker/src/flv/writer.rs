@@ -31,8 +31,8 @@ pub struct FlvWriter {
 }
 
 impl FlvWriter {
-    /// A writer whose connection counts its time from `origin_ms` on the packets' clock. What is
-    /// earlier is written as zero.
+    /// A writer whose connection counts its time from `origin_ms` on the packets' clock: the decode
+    /// time of the keyframe it begins with. Sound from before that is left out.
     pub fn new(origin_ms: i64) -> Self {
         Self {
             origin_ms,
@@ -54,6 +54,11 @@ impl FlvWriter {
 
     /// Appends one packet in pieces; the payload itself is not copied.
     pub fn write(&mut self, packet: &Packet, out: &mut Vec<Bytes>) {
+        if let Packet::Audio(audio) = packet
+            && audio.ts_ms < self.origin_ms
+        {
+            return;
+        }
         let payload = match packet {
             Packet::VideoHeader(payload) => {
                 self.put_video(tag::FRAME_KEY, tag::KIND_HEADER, 0, payload.len());

@@ -39,12 +39,6 @@ impl Pacer {
         });
     }
 
-    /// Air time on the clock; `None` before [`start`](Self::start).
-    pub fn air_ms(&self, now: Instant) -> Option<i64> {
-        let pin = self.pin?;
-        Some(pin.air_ms + ms(now.saturating_duration_since(pin.at)))
-    }
-
     /// What has an air time up to this may go out now; `None` before [`start`](Self::start). It
     /// moves in whole steps.
     pub fn due_until(&self, now: Instant) -> Option<i64> {
