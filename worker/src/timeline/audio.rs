@@ -32,6 +32,8 @@ pub(super) struct SoundTrack {
     silence: Silence,
     /// End of what was released, exact; `None` before anything is on air.
     end_ns: Option<i64>,
+    /// How long the last frame released sounds.
+    last_frame_ns: i64,
     header: Option<Bytes>,
     /// The next real frame does not go on from one of its own source: a join, or silence between.
     resumes: bool,
@@ -42,6 +44,7 @@ pub(super) struct SoundTrack {
 impl SoundTrack {
     pub(super) fn new(silence: Silence) -> Self {
         Self {
+            last_frame_ns: silence.frame_ns(),
             silence,
             end_ns: None,
             header: None,
@@ -62,13 +65,16 @@ impl SoundTrack {
         self.end_ns.map_or(0, rounded_ms)
     }
 
-    /// A frame at this air time goes out: at most half of it overlaps what was released, and at
-    /// most half of it sounds after `until_ms`.
+    /// A frame at this air time goes out: it overlaps what was released by at most half a frame
+    /// (the shorter one, so that it begins after the last), and at most half of it sounds after
+    /// `until_ms`.
     pub(super) fn follows(&self, air_ms: i64, frame_ns: Option<i64>, until_ms: i64) -> bool {
-        let half_ns = self.frame_ns(frame_ns) / 2;
-        let middle_ns = air_ms * NS_PER_MS + half_ns;
-        self.end_ns.is_some_and(|end_ns| middle_ns >= end_ns)
-            && middle_ns <= until_ms.saturating_mul(NS_PER_MS)
+        let frame_ns = self.frame_ns(frame_ns);
+        let start_ns = air_ms * NS_PER_MS;
+        let overlap_ns = frame_ns.min(self.last_frame_ns) / 2;
+        self.end_ns
+            .is_some_and(|end_ns| start_ns + overlap_ns >= end_ns)
+            && start_ns + frame_ns / 2 <= until_ms.saturating_mul(NS_PER_MS)
     }
 
     /// Puts a frame on air, behind silence where there is a hole. Returns the silent frames.
@@ -92,6 +98,7 @@ impl SoundTrack {
         self.announce(header.cloned(), out);
         self.resumes = false;
         self.end_ns = Some(start_ns + frame_ns);
+        self.last_frame_ns = frame_ns;
         out.push(Packet::Audio(AudioPacket {
             ts_ms: air_ms,
             payload: audio.payload,
@@ -136,7 +143,8 @@ impl SoundTrack {
             ts_ms: rounded_ms(end_ns),
             payload,
         }));
-        self.end_ns = Some(end_ns + self.silence.frame_ns());
+        self.last_frame_ns = self.silence.frame_ns();
+        self.end_ns = Some(end_ns + self.last_frame_ns);
     }
 
     fn announce(&mut self, header: Option<Bytes>, out: &mut Vec<Packet>) {
