@@ -101,9 +101,8 @@ impl PictureTrack {
     pub(super) fn start(&mut self, first: &VideoPacket, at: JoinPoint) {
         self.joined = at;
         self.floor_ms = if first.keyframe { at.ms } else { i64::MIN };
-        match self.expected.take() {
-            Some(cadence) => self.cadence = cadence,
-            None => self.cadence.last_dts_ms = None,
+        if let Some(cadence) = self.expected.take() {
+            self.cadence = cadence;
         }
     }
 

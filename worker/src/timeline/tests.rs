@@ -4,6 +4,7 @@ mod clip;
 mod damaged;
 mod days;
 mod joins;
+mod order;
 mod pace;
 mod viewer;
 

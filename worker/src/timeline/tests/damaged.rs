@@ -2,8 +2,7 @@
 
 use super::clip::{Clip, Sound};
 use super::*;
-use crate::flv::{AudioPacket, VideoPacket};
-use proptest::prelude::*;
+use crate::flv::AudioPacket;
 
 const PAL: (i64, i64) = (25, 1);
 
@@ -61,6 +60,54 @@ fn a_clock_that_jumps_inside_a_source_is_joined_to_itself() {
             );
             assert!(sounds >= 184, "{sounds} of 187 frames, {case}");
         }
+    }
+}
+
+#[test]
+fn a_keyframe_at_a_time_already_shown_begins_anew() {
+    let clip = Clip {
+        gop: 12,
+        ..Clip::new(PAL, 100)
+    };
+    let mut packets = clip.packets(0);
+    let from = picture(&packets, 48);
+    shift(&mut packets[from..], -40);
+    let mut stage = Stage::new();
+    stage.viewer.expect(&clip);
+    stage.play_packets(clip.shape(), packets, None);
+    let (timeline, _) = stage.finish();
+    assert_eq!(
+        (timeline.counters().jumps, timeline.video_end_ms()),
+        (1, 4_000)
+    );
+}
+
+#[test]
+fn sound_of_the_clock_before_a_jump_is_not_played_on_the_one_after_it() {
+    for by_ms in [90_000, -90_000] {
+        let clip = Clip {
+            origin_ms: 100_000,
+            ..Clip::new(PAL, 100)
+        };
+        let mut packets = clip.packets(0);
+        let from = picture(&packets, 50);
+        let late = packets
+            .iter()
+            .skip(from)
+            .filter(|packet| !packet.is_video());
+        let late: Vec<Packet> = late.take(3).cloned().collect();
+        shift(&mut packets[from..], by_ms);
+        packets.retain(|packet| {
+            let own_ms = packet.dts_ms().map(|ms| ms - by_ms);
+            packet.is_video() || !late.iter().any(|late| late.dts_ms() == own_ms)
+        });
+        packets.splice(from + 1..from + 1, late);
+        let mut stage = Stage::new();
+        stage.viewer.expect(&clip);
+        stage.play_packets(clip.shape(), packets, None);
+        assert_eq!(sound_of(&stage, 0), 187 - 3, "{by_ms}");
+        let (timeline, viewer) = stage.finish();
+        assert_eq!((timeline.counters().jumps, viewer.silent_frames), (1, 3));
     }
 }
 
@@ -133,6 +180,22 @@ fn a_hole_that_nobody_asked_to_fill_is_filled_a_second_behind() {
     for packet in clip.packets(0) {
         timeline.push(packet, &mut out);
         assert!(timeline.video_end_ms() - timeline.audio_end_ms() <= 1_000 + 40);
+    }
+}
+
+#[test]
+fn silence_comes_a_second_at_a_time() {
+    let stills = Clip {
+        sound: None,
+        ..Clip::new((1, 10), 20)
+    };
+    let mut timeline = Timeline::new(clip::silence());
+    timeline.join(stills.shape());
+    for packet in stills.packets(0) {
+        let mut out = Vec::new();
+        timeline.push(packet, &mut out);
+        timeline.fill_silence(timeline.video_end_ms(), &mut out);
+        assert!(out.len() <= 2 + 2 * 47, "{} packets at once", out.len());
     }
 }
 
@@ -313,74 +376,4 @@ fn air_time_begins_at_the_first_decode_time_and_maps_back() {
     assert_eq!(timeline.shift_ms(), Some(-3_600_000));
     assert_eq!(timeline.source_time_ms(1_500), Some(3_601_500));
     assert_eq!(timeline.video_end_ms(), 2_040);
-}
-
-/// What can be done to a timeline.
-#[derive(Debug, Clone)]
-enum Act {
-    Join { frame_us: u64 },
-    Close,
-    Push(Packet),
-    Fill { ahead_ms: i64 },
-}
-
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let time = prop_oneof![4 => -100_i64..3_000, 1 => -(1_i64 << 40)..1 << 40];
-    let header = prop_oneof![
-        Just(Bytes::from_static(&[0x11, 0x90])),
-        // HE-AAC in frames of 256 ms, and no header at all.
-        Just(Bytes::from_static(&[0x2d, 0x15, 0x88, 0x00])),
-        Just(Bytes::from_static(b"?")),
-    ];
-    let payload = Bytes::from_static(b"media");
-    let (picture, sound) = (payload.clone(), payload);
-    let act = prop_oneof![
-        1 => any::<u64>().prop_map(|frame_us| Act::Join { frame_us }),
-        1 => Just(Act::Join { frame_us: 33_367 }),
-        1 => Just(Act::Close),
-        2 => header.prop_map(|header| Act::Push(Packet::AudioHeader(header))),
-        2 => (-1_000_i64..100_000).prop_map(|ahead_ms| Act::Fill { ahead_ms }),
-        8 => (time.clone(), 0..200_i64, any::<bool>()).prop_map(move |(dts_ms, depth_ms, keyframe)| {
-            let (pts_ms, payload) = (dts_ms + depth_ms, picture.clone());
-            Act::Push(Packet::Video(VideoPacket { dts_ms, pts_ms, keyframe, payload }))
-        }),
-        8 => time.prop_map(move |ts_ms| {
-            Act::Push(Packet::Audio(AudioPacket { ts_ms, payload: sound.clone() }))
-        }),
-    ];
-    prop::collection::vec(act, 0..100)
-}
-
-proptest! {
-    #[test]
-    fn whatever_comes_in_what_goes_out_is_in_order(acts in acts()) {
-        let mut timeline = Timeline::new(clip::silence());
-        let (mut last_dts_ms, mut last_sound_ms) = (None, None);
-        for act in acts {
-            let mut out = Vec::new();
-            match act {
-                Act::Join { frame_us } => timeline.join(SourceShape { frame_us }),
-                Act::Close => timeline.close(),
-                Act::Push(packet) => timeline.push(packet, &mut out),
-                Act::Fill { ahead_ms } => {
-                    timeline.fill_silence(timeline.video_end_ms() + ahead_ms, &mut out);
-                }
-            }
-            prop_assert!(out.len() < 1_000, "{} packets at once", out.len());
-            for packet in out {
-                match packet {
-                    Packet::Video(video) => {
-                        prop_assert!(last_dts_ms < Some(video.dts_ms));
-                        prop_assert!(video.pts_ms >= video.dts_ms);
-                        last_dts_ms = Some(video.dts_ms);
-                    }
-                    Packet::Audio(audio) => {
-                        prop_assert!(last_sound_ms < Some(audio.ts_ms));
-                        last_sound_ms = Some(audio.ts_ms);
-                    }
-                    Packet::VideoHeader(_) | Packet::AudioHeader(_) => {}
-                }
-            }
-        }
-    }
 }
