@@ -7,7 +7,7 @@ def of_stream:
   else {code: 2} end
   | .code;
 def details:
-  "\(.stream_id) \(.state)"
+  "\(.stream_id) \(.state)" + (if .state == "stopped" and .desired == "stopped" then " as wanted" else "" end)
   + ([.destinations[] | select(.state != "live") | "\(.name) \(.state)"]
      | if . == [] then "" else " (" + join(", ") + ")" end)
   + (if .on_air.kind == "slate" then " [slate: \(.on_air.reason // "no reason given")]" else "" end)
