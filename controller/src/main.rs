@@ -92,7 +92,11 @@ fn log_to_stderr(logging: &Logging) {
         .with_target(false)
         .with_writer(std::io::stderr);
     match logging.format {
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .init(),
         LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).init(),
     }
 }
