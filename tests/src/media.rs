@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use crate::flv::{self, Tag};
 use crate::process;
 
@@ -194,6 +196,15 @@ pub fn long() -> PathBuf {
         ..Clip::default()
     };
     clip.file()
+}
+
+/// A folder that holds these files under these names: media for the `local` provider.
+pub fn folder(files: &[(&str, &Path)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    for (name, file) in files {
+        fs::copy(file, folder.path().join(name)).expect("copying a fixture");
+    }
+    folder
 }
 
 /// The packets of a file as an FLV muxer gets them, to recognise it in a session.

@@ -1,7 +1,27 @@
 //! End-to-end tests, one theme per file. One binary, so that all of them share two cores evenly.
 
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+#[path = "e2e/controller.rs"]
+mod controller;
+#[path = "e2e/destinations.rs"]
+mod destinations;
+#[path = "e2e/ffmpeg_versions.rs"]
+mod ffmpeg_versions;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/on_air.rs"]
+mod on_air;
+#[path = "e2e/page.rs"]
+mod page;
+#[path = "e2e/preview.rs"]
+mod preview;
+#[path = "e2e/scripts.rs"]
+mod scripts;
+#[path = "e2e/secrets.rs"]
+mod secrets;
+#[path = "e2e/sources.rs"]
+mod sources;
 
 /// Says which test did not run and why; `scripts/test.sh` counts these lines.
 fn skipped(why: &str) {
