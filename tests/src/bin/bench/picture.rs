@@ -1,0 +1,120 @@
+//! What a viewer sees at joins and while a source fails.
+
+use std::fs;
+use std::time::Duration;
+
+use e2e::controller::{Setup, to_one};
+use e2e::media;
+use e2e::process;
+use e2e::rtmp::Receiver;
+use e2e::s3::{Bucket, Fault};
+use e2e::viewer::{self, AAC_FRAME_MS, Report};
+use nix::sys::signal::Signal;
+
+use crate::table::Table;
+
+const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) fn measure(table: &mut Table) {
+    ten_files(table);
+    dead_source(table);
+    stalled_source(table);
+}
+
+fn ten_files(table: &mut Table) {
+    let files = media::ten();
+    let objects: Vec<_> = files
+        .iter()
+        .map(|(k, f)| (k.as_str(), f.as_path()))
+        .collect();
+    let bucket = Bucket::with(&objects);
+    let receiver = Receiver::start();
+    let controller = Setup::new(bucket.environment())
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    receiver.wait_for_span(75_000, Duration::from_secs(100));
+    controller.stop("main");
+
+    let connections = receiver.connections();
+    let messages = &connections[0].messages;
+    let report = Report::of(messages);
+    let known: Vec<_> = files.iter().map(|(_, file)| media::packets(file)).collect();
+    let passages = viewer::passages(messages, &known);
+    let apart = passages.iter().map(viewer::Passage::av_error_ms).max();
+    let joins = passages.len().saturating_sub(1);
+    table.note("ten files, two rounds: joins", None, joins as f64, "");
+    table.at_most("– RTMP connections", connections.len() as f64, 1.0, "");
+    table.at_most(
+        "– longest step between pictures",
+        report.longest_step_ms as f64,
+        35.0,
+        "ms",
+    );
+    let hole = report.longest_audio_hole_ms.max(0.0);
+    table.at_most("– longest hole in the sound", hole, AAC_FRAME_MS, "ms");
+    table.at_most(
+        "– picture against sound, worst",
+        apart.unwrap_or(0) as f64,
+        20.0,
+        "ms",
+    );
+    table.at_most(
+        "– decode times out of order",
+        report.decode_order_errors as f64,
+        0.0,
+        "",
+    );
+}
+
+fn dead_source(table: &mut Table) {
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let receiver = Receiver::start();
+    let controller = Setup::local(folder.path())
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    receiver.wait_for_span(6_000, SOON);
+    for source in controller.ffmpegs("/m/") {
+        process::signal(source.pid, Signal::SIGKILL);
+    }
+    receiver.wait_for_span(16_000, SOON);
+    controller.stop("main");
+    let report = Report::of(&receiver.only_connection().messages);
+    table.at_most(
+        "source killed: longest hole",
+        worst_hole_ms(&report),
+        500.0,
+        "ms",
+    );
+}
+
+fn stalled_source(table: &mut Table) {
+    let bucket = Bucket::with(&[("long.mp4", &media::long())]);
+    let size = fs::metadata(media::long()).expect("a fixture").len();
+    bucket.fault("long.mp4", Fault::stall_after(size / 4));
+    let receiver = Receiver::start();
+    let controller = Setup::new(bucket.environment())
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    receiver.wait_for_span(35_000, Duration::from_secs(60));
+    controller.stop("main");
+    let report = Report::of(&receiver.only_connection().messages);
+    table.at_most(
+        "source stalled: longest hole",
+        worst_hole_ms(&report),
+        500.0,
+        "ms",
+    );
+}
+
+/// The longest time for which picture, sound or supply stood still.
+fn worst_hole_ms(report: &Report) -> f64 {
+    let arrival = report.longest_arrival_hole.as_secs_f64() * 1000.0;
+    let picture = report.longest_step_ms as f64;
+    picture
+        .max(report.longest_audio_hole_ms)
+        .max(arrival)
+        .round()
+}
