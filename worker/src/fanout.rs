@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use programme::StreamFormat;
 use storage::model::report::PreviewState;
 use storage::model::{
     DestinationConfig, DestinationReport, ErrorReport, Job, JobSecrets, RetryConfig,
@@ -38,12 +39,12 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// Starts the outputs that `job` names. Asks this FFmpeg once whether it can be given a key
+    /// Starts the outputs that `job` names, for a stream of `format`. Asks this FFmpeg once whether it can be given a key
     /// outside its arguments, when a destination has a key at all.
-    pub async fn start(job: &Job, secrets: &JobSecrets) -> Self {
-        let publisher = Arc::new(Publisher::new(job, secrets).await);
+    pub async fn start(job: &Job, secrets: &JobSecrets, format: StreamFormat) -> Self {
+        let publisher = Arc::new(Publisher::new(job, secrets, format).await);
         let mut fanout = Self {
-            preview: Preview::new(job),
+            preview: Preview::new(job, publisher.metadata()),
             publisher,
             outputs: Vec::new(),
             leaving: Vec::new(),
@@ -147,6 +148,12 @@ impl Fanout {
 }
 
 impl Headers {
+    /// As packets, the picture's first.
+    pub fn packets(&self) -> impl Iterator<Item = Packet> {
+        let video = self.video.iter().cloned().map(Packet::VideoHeader);
+        video.chain(self.audio.iter().cloned().map(Packet::AudioHeader))
+    }
+
     /// Takes over what `packet` changes.
     pub fn follow(&mut self, packet: &Packet) {
         match packet {

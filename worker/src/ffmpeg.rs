@@ -8,12 +8,14 @@
 //! | [`encode`] | how a picture and a sound are brought into a stream's format |
 //! | [`run`] | FFmpeg's lines: level, log, tail |
 //! | [`redact`] | what a line may not show |
+//! | [`publish`] | how FLV is published, and its key kept out of sight |
 //! | [`classify`] | what a destination's failure means |
 
 pub mod classify;
 pub mod encode;
 pub mod input;
 pub mod probe;
+pub mod publish;
 pub mod redact;
 pub mod run;
 pub mod slate;

@@ -2,13 +2,17 @@
 //!
 //! A task per destination owns all of it; [`Output`] is the handle playout holds.
 
+pub mod connection;
 pub mod delivery;
 pub mod failure;
+pub mod feed;
 pub mod queue;
 pub mod renewal;
 pub mod sink;
 pub mod stall;
 pub mod state;
+pub mod target;
+mod task;
 
 use std::sync::Arc;
 
@@ -21,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fanout::Headers;
 use queue::Queue;
 pub use sink::Publisher;
+use task::{Status, Task};
 
 /// The handle of one destination.
 #[derive(Debug)]
@@ -47,30 +52,21 @@ impl Output {
         changes: watch::Sender<()>,
     ) -> Self {
         let queue = Queue::new(headers.clone());
-        let (report_to, report) = watch::channel(DestinationReport {
-            name: config.name.clone(),
-            url: config.url.clone(),
-            state: DestinationState::Connecting,
-            since: jiff::Timestamp::now(),
-            retry_count: 0,
-            will_retry: false,
-            next_retry_at: None,
-            sent_media_s: 0.0,
-            bytes_acked: None,
-            bitrate_kbps: 0,
-            dropped_frames: 0,
-            connections: 0,
-            error: None,
-        });
-        let (retry, _) = watch::channel(retry);
+        let (status, report) = Status::new(&config, retry, queue.clone(), changes);
+        let (retry, retry_wanted) = watch::channel(retry);
         let (close, ended) = (CancellationToken::new(), CancellationToken::new());
+        let task = Task {
+            config: config.clone(),
+            publisher: Arc::clone(publisher),
+            queue: queue.clone(),
+            retry: retry_wanted,
+            close: close.clone(),
+            status,
+        };
         let guard = ended.clone().drop_guard();
-        let closing = close.clone();
-        let publisher = Arc::clone(publisher);
         let task = tokio::spawn(async move {
-            let _guard = guard;
-            let _held = (publisher, report_to, changes, predecessors);
-            closing.cancelled().await;
+            task.run(predecessors).await;
+            drop(guard);
         });
         Self {
             config,

@@ -5,7 +5,7 @@ use storage::model::report::PreviewState;
 use tokio::sync::watch;
 
 use crate::fanout::Headers;
-use crate::flv::Packet;
+use crate::flv::{Metadata, Packet};
 
 /// The preview of one stream.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Preview {}
 
 impl Preview {
     /// An idle one.
-    pub fn new(_job: &Job) -> Self {
+    pub fn new(_job: &Job, _metadata: Metadata) -> Self {
         Self {}
     }
 

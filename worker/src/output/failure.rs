@@ -45,6 +45,20 @@ impl Failure {
         }
     }
 
+    /// What FFmpeg complained about in `line`, publishing to `url`.
+    pub fn peer(complaint: Complaint, url: &str, line: &str) -> Self {
+        let what = match complaint {
+            Complaint::Refused => format!("nothing listens at {url}"),
+            Complaint::Lost => format!("the connection to {url} was lost"),
+            Complaint::TimedOut => format!("{url} does not answer"),
+            Complaint::Dns => format!("the host of {url} has no address"),
+            Complaint::Tls => format!("no trusted TLS connection to {url}"),
+            Complaint::Rejected => format!("{url} refused the key or the name"),
+            Complaint::Occupied => format!("{url} has another publisher with this key"),
+        };
+        Self::new(FailureKind::Peer(complaint), format!("{what} ({line})"))
+    }
+
     /// As it stands in status answers.
     pub fn report(&self) -> ErrorReport {
         ErrorReport {
@@ -71,6 +85,7 @@ impl FailureKind {
             Self::Peer(Complaint::Dns) => "dns_failed",
             Self::Peer(Complaint::Tls) => "tls_failed",
             Self::Peer(Complaint::Rejected) => "key_rejected",
+            Self::Peer(Complaint::Occupied) => "already_publishing",
             Self::Stalled => "stalled",
             Self::FfmpegExited => "ffmpeg_exited",
             Self::FfmpegUnusable => "ffmpeg_unusable",
@@ -115,6 +130,10 @@ impl FailureKind {
             Self::Peer(Complaint::Rejected) => {
                 "the platform refused the key or the name: copy the stream key anew from its \
                  dashboard, and check that nothing else is publishing with it"
+            }
+            Self::Peer(Complaint::Occupied) => {
+                "the server has a publisher with that key: end it, or wait until the server has \
+                 noticed that an earlier connection is gone"
             }
             Self::Stalled => {
                 "the connection is open but takes no data; it is made again by itself. If it \

@@ -37,6 +37,15 @@ struct Shared {
     arrived: Notify,
 }
 
+/// What a connection begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// In force at its first keyframe.
+    pub headers: Headers,
+    /// Decode time of that keyframe, air time.
+    pub origin_ms: i64,
+}
+
 /// A packet as it is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -53,6 +62,8 @@ struct Backlog {
     bytes: usize,
     /// In force before the first entry.
     headers: Headers,
+    /// What the one who takes knows; differs from `headers` after a drop.
+    told: Headers,
     mode: Mode,
     gap: Gap,
     /// A join was marked and its keyframe has not come yet.
@@ -118,17 +129,15 @@ impl Queue {
         self.backlog().hold();
     }
 
-    /// Waits for a keyframe at the front and answers the headers it needs, without taking it.
-    /// Whatever lies before that keyframe is dropped, uncounted: no connection was to get it.
-    pub async fn keyframe(&self) -> Headers {
+    /// Waits for a keyframe at the front and answers how a connection begins there, without taking
+    /// it. Whatever lies before it is dropped, uncounted: no connection was to get it.
+    pub async fn keyframe(&self) -> Beginning {
         loop {
-            {
-                let mut backlog = self.backlog();
-                if backlog.seek_keyframe() {
-                    return backlog.headers.clone();
-                }
+            let beginning = self.backlog().begin();
+            match beginning {
+                Some(beginning) => return beginning,
+                None => self.shared.arrived.notified().await,
             }
-            self.shared.arrived.notified().await;
         }
     }
 
@@ -144,7 +153,8 @@ impl Queue {
         self.backlog().entries.is_empty()
     }
 
-    /// Takes from the front while `wanted` says so.
+    /// Takes from the front while `wanted` says so. Headers that were dropped and are still in
+    /// force come first.
     pub fn take_while(&self, wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         self.backlog().take_while(wanted)
     }
@@ -196,6 +206,7 @@ impl Backlog {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
+            told: headers.clone(),
             headers,
             mode: Mode::Holding,
             gap: Gap::Beginning,
@@ -261,11 +272,16 @@ impl Backlog {
         self.begin_at(newest);
     }
 
-    /// Brings a keyframe to the front; false when there is none yet.
-    fn seek_keyframe(&mut self) -> bool {
+    /// Brings a keyframe to the front; `None` when there is none yet.
+    fn begin(&mut self) -> Option<Beginning> {
         let first = self.entries.iter().position(Entry::is_keyframe);
         self.begin_at(first);
-        first.is_some()
+        let origin_ms = self.entries.front()?.packet.dts_ms()?;
+        self.told = self.headers.clone();
+        Some(Beginning {
+            headers: self.headers.clone(),
+            origin_ms,
+        })
     }
 
     fn begin_at(&mut self, keyframe: Option<usize>) {
@@ -286,10 +302,20 @@ impl Backlog {
     fn take_while(&mut self, mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
         while let Some(entry) = self.entries.pop_front_if(|entry| wanted(entry)) {
+            if self.told != self.headers {
+                taken.extend(self.headers.packets().map(|packet| Entry {
+                    packet,
+                    joins: false,
+                }));
+            }
             self.bytes -= entry.size();
             self.headers.follow(&entry.packet);
+            self.told = self.headers.clone();
             taken.push(entry);
         }
         taken
     }
 }
+
+#[cfg(test)]
+mod tests;

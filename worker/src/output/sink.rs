@@ -1,14 +1,296 @@
-//! A sink is a process that reads FLV and publishes it.
+//! A sink is a process that reads FLV and publishes it; here it is an FFmpeg.
+//!
+//! Owner: the task of the output it belongs to. It is written to, asked whether it still runs, and
+//! closed; everything it says goes into the log, and what it says about its end is kept. Whatever
+//! takes FFmpeg's place one day has to offer no more than this.
 
-use storage::model::{Job, JobSecrets};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use programme::StreamFormat;
+use storage::model::{DestinationConfig, Job, JobSecrets};
+use storage::secret::Secret;
+use supervise::lines::Tail;
+use supervise::{Child, ExitReason, Grace, Spec, Terminated};
+use tokio::io::AsyncWrite;
+use tokio::process::ChildStdin;
+use tokio::task::JoinHandle;
+
+use super::failure::{Failure, FailureKind};
+use super::target::{KeyPassing, Target};
+use crate::ffmpeg::classify::{self, Complaint};
+use crate::ffmpeg::publish;
+use crate::ffmpeg::redact::Redactor;
+use crate::ffmpeg::run::{self, Speaker};
+use crate::flv::Metadata;
+
+/// How long FFmpeg may take to end its session after its input has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// After that.
+const GRACE: Grace = Grace {
+    again_after: Duration::from_millis(500),
+    kill_after: Duration::from_secs(1),
+};
+/// For one that hangs: the first TERM is ignored by an FFmpeg that is blocked in a write.
+const GRACE_HANGING: Grace = Grace {
+    again_after: Duration::from_secs(1),
+    kill_after: Duration::from_secs(2),
+};
+/// Pieces handed to one write: the kernel takes no more than 1024, some tens are a batch.
+const PIECES: usize = 128;
 
 /// What every sink of a stream is made with.
 #[derive(Debug)]
-pub struct Publisher {}
+pub struct Publisher {
+    ffmpeg: PathBuf,
+    keys: BTreeMap<String, Secret>,
+    passing: KeyPassing,
+    redactor: Redactor,
+    metadata: Metadata,
+}
+
+/// A running FFmpeg that publishes.
+#[derive(Debug)]
+pub struct Sink {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    /// Reads what FFmpeg says until it ends.
+    said: Option<JoinHandle<Said>>,
+}
+
+/// What FFmpeg said.
+#[derive(Debug)]
+struct Said {
+    /// The first line that says what is wrong.
+    complaint: Option<(Complaint, String)>,
+    tail: Tail,
+}
+
+// === impl Publisher ===
 
 impl Publisher {
-    /// For the destinations of `job`.
-    pub async fn new(_job: &Job, _secrets: &JobSecrets) -> Self {
-        Self {}
+    /// For the destinations of `job`, with pictures of `format`.
+    pub async fn new(job: &Job, secrets: &JobSecrets, format: StreamFormat) -> Self {
+        let keyed = |destination: &DestinationConfig| destination.key_env.is_some();
+        // Destinations that come later may have a key though none has now; keys come only at start.
+        let asked = job.config.destinations.iter().any(keyed) || !secrets.stream_keys.is_empty();
+        let passing = if asked && publish::presets_reach_the_muxer(&job.ffmpeg_bin).await {
+            KeyPassing::Preset
+        } else if job.allow_argv_secrets {
+            KeyPassing::Argument
+        } else {
+            KeyPassing::Refused
+        };
+        if asked && passing == KeyPassing::Argument {
+            tracing::warn!(
+                "this FFmpeg takes stream keys only in its arguments: every user of this machine \
+                 can read them (ALLOW_ARGV_SECRETS=true)"
+            );
+        }
+        Self {
+            ffmpeg: job.ffmpeg_bin.clone(),
+            keys: secrets.stream_keys.clone(),
+            passing,
+            redactor: Redactor::new(secrets.stream_keys.values()),
+            metadata: Metadata {
+                width: format.width,
+                height: format.height,
+                fps: f64::from(format.fps),
+            },
+        }
+    }
+
+    /// Resolves a destination.
+    ///
+    /// # Errors
+    /// What no retry can fix.
+    pub fn target(&self, config: &DestinationConfig) -> Result<Target, Failure> {
+        let key = config.key_env.as_ref().and_then(|name| self.keys.get(name));
+        Target::new(config, key, self.passing)
+    }
+
+    /// What is published, in the words of FLV.
+    pub fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+
+    /// Starts publishing to `target` for the destination called `name`.
+    ///
+    /// # Errors
+    /// When FFmpeg cannot be started.
+    pub fn publish(&self, name: &str, target: &Target) -> Result<Sink, Failure> {
+        let address = target.address.expose();
+        let spec = publish::to_server(&self.ffmpeg, target.protocol, address, &target.preset)
+            .map_err(|error| unusable(&error))?;
+        let speaker = Speaker {
+            role: "output",
+            subject: name.to_owned(),
+        };
+        Sink::spawn(spec, speaker, self.redactor.clone())
+    }
+}
+
+fn unusable(error: &dyn std::error::Error) -> Failure {
+    let mut message = format!("FFmpeg cannot be started: {error}");
+    if let Some(source) = error.source() {
+        message = format!("{message}: {source}");
+    }
+    Failure::new(FailureKind::FfmpegUnusable, message)
+}
+
+// === impl Sink ===
+
+impl Sink {
+    /// Starts `spec`, which reads FLV on its standard input.
+    ///
+    /// # Errors
+    /// When FFmpeg cannot be started.
+    pub fn spawn(spec: Spec, speaker: Speaker, redactor: Redactor) -> Result<Self, Failure> {
+        let mut child = supervise::spawn(spec).map_err(|error| unusable(&error))?;
+        let stdin = child.take_stdin();
+        let said = child.take_stderr().map(|stderr| {
+            tokio::spawn(async move {
+                let mut complaint = None;
+                let follow = run::follow(stderr, speaker, redactor, |line| {
+                    if complaint.is_none() {
+                        complaint = classify::complaint(line).map(|kind| (kind, line.text.clone()));
+                    }
+                });
+                let tail = follow.await;
+                Said { complaint, tail }
+            })
+        });
+        Ok(Self { child, stdin, said })
+    }
+
+    /// FFmpeg's process id.
+    pub fn pid(&self) -> supervise::Pid {
+        self.child.pid()
+    }
+
+    /// Gives FFmpeg what it takes of `pieces`, in one write, and waits until it takes something.
+    /// What was taken is gone from `pieces`. Cancel-safe.
+    ///
+    /// # Errors
+    /// When FFmpeg does not read any more; [`Self::ended`] tells why.
+    pub async fn write(&mut self, pieces: &mut VecDeque<Bytes>) -> io::Result<usize> {
+        let Some(stdin) = self.stdin.as_mut() else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let taken = {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let count = pieces.len().min(PIECES);
+            for (slice, piece) in slices.iter_mut().zip(pieces.iter()) {
+                *slice = IoSlice::new(piece);
+            }
+            let mut stdin = std::pin::Pin::new(stdin);
+            std::future::poll_fn(|cx| stdin.as_mut().poll_write_vectored(cx, &slices[..count]))
+                .await?
+        };
+        forget_taken(pieces, taken);
+        Ok(taken)
+    }
+
+    /// Waits until FFmpeg has ended by itself. Cancel-safe.
+    pub async fn exited(&mut self) -> ExitReason {
+        self.child.wait().await
+    }
+
+    /// Tells why FFmpeg, which was not asked to, ended its session with `url`.
+    pub async fn ended(mut self, url: &str) -> Failure {
+        // It may have closed its input before it ends: what it says until then is the reason.
+        drop(self.stdin.take());
+        let exit = match tokio::time::timeout(FAREWELL, self.child.wait()).await {
+            Ok(exit) => exit,
+            Err(_) => self.terminate(GRACE_HANGING).await,
+        };
+        let Said { complaint, tail } = self.said().await;
+        match (complaint, tail.newest()) {
+            (Some((complaint, line)), _) => Failure::peer(complaint, url, &line),
+            (None, Some(line)) => Failure::new(
+                FailureKind::FfmpegExited,
+                format!("FFmpeg ended ({exit}) while publishing to {url}: {line}"),
+            ),
+            (None, None) => Failure::new(
+                FailureKind::FfmpegExited,
+                format!("FFmpeg ended ({exit}) while publishing to {url}"),
+            ),
+        }
+    }
+
+    /// Ends the session as the protocol wants it, within two seconds.
+    pub async fn close(mut self) {
+        drop(self.stdin.take());
+        if tokio::time::timeout(FAREWELL, self.child.wait())
+            .await
+            .is_err()
+        {
+            self.terminate(GRACE).await;
+        }
+        self.said().await;
+    }
+
+    /// Ends an FFmpeg that hangs, within two seconds.
+    pub async fn tear_down(mut self) {
+        self.terminate(GRACE_HANGING).await;
+        self.said().await;
+    }
+
+    async fn terminate(&mut self, grace: Grace) -> ExitReason {
+        match self.child.terminate(grace).await {
+            Terminated::Exited(exit) | Terminated::Killed(exit) => exit,
+        }
+    }
+
+    /// The end of its words comes with the end of the process, whose whole group is gone then.
+    async fn said(&mut self) -> Said {
+        let nothing = Said {
+            complaint: None,
+            tail: Tail::new(0),
+        };
+        match self.said.take() {
+            Some(said) => said.await.unwrap_or(nothing),
+            None => nothing,
+        }
+    }
+}
+
+/// Drops the first `taken` bytes of `pieces`.
+fn forget_taken(pieces: &mut VecDeque<Bytes>, mut taken: usize) {
+    while let Some(first) = pieces.front_mut() {
+        if taken < first.len() {
+            first.advance(taken);
+            return;
+        }
+        taken -= first.len();
+        pieces.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However a write is cut, what remains is exactly what was not taken.
+        #[test]
+        fn what_was_not_taken_remains(
+            lengths in prop::collection::vec(0usize..5, 0..20), share in 0.0f64..=1.0,
+        ) {
+            let mut next = 0u8;
+            let mut pieces: VecDeque<Bytes> = VecDeque::new();
+            for length in lengths {
+                pieces.push_back((next..).take(length).collect());
+                next += length as u8;
+            }
+            let taken = (f64::from(next) * share) as usize;
+            forget_taken(&mut pieces, taken);
+            let left: Vec<u8> = pieces.iter().flatten().copied().collect();
+            prop_assert_eq!(left, (taken as u8..next).collect::<Vec<_>>());
+        }
     }
 }

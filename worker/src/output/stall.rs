@@ -11,16 +11,17 @@ use super::delivery::Delivery;
 
 /// How long either may take.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
-/// Bytes acknowledged before any media can have been: RTMP's handshake and commands (below 4 KiB)
-/// and TLS's (below 3 KiB).
-const PREAMBLE_BYTES: u64 = 8 * 1024;
+/// While the connection is being made: FFmpeg gives up by itself after 5 s, and says why.
+const NOT_CONNECTED_AFTER: Duration = Duration::from_secs(7);
+/// Bytes acknowledged before any media can have been: RTMP's handshake and commands (3.5 KiB)
+/// and TLS's (about 1 KiB).
+const PREAMBLE_BYTES: u64 = 5 * 1024;
 /// Where acknowledgements cannot be read, media FFmpeg has to take before it counts as delivered.
 const TAKEN_FOR: Duration = Duration::from_secs(2);
 
 /// Watches one connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Progress {
-    began: Instant,
     taken_since: Option<Instant>,
     /// Since when FFmpeg has not taken what there is to take.
     blocked_since: Option<Instant>,
@@ -43,17 +44,6 @@ pub enum Look {
 }
 
 impl Progress {
-    /// A connection that begins now.
-    pub fn new(now: Instant) -> Self {
-        Self {
-            began: now,
-            taken_since: None,
-            blocked_since: None,
-            acked_bytes: 0,
-            silent_since: None,
-        }
-    }
-
     /// FFmpeg took something.
     pub fn taken(&mut self, now: Instant) {
         self.taken_since.get_or_insert(now);
@@ -67,8 +57,12 @@ impl Progress {
 
     /// Judges, given what is known of the peer.
     pub fn look(&mut self, delivery: Option<Delivery>, now: Instant) -> Look {
+        let patience = match self.acked_bytes >= PREAMBLE_BYTES {
+            true => STALLED_AFTER,
+            false => NOT_CONNECTED_AFTER,
+        };
         let too_long = |since: Option<Instant>| {
-            since.is_some_and(|since| now.saturating_duration_since(since) >= STALLED_AFTER)
+            since.is_some_and(|since| now.saturating_duration_since(since) >= patience)
         };
         if too_long(self.blocked_since) {
             return Look::NotTaken;
@@ -84,7 +78,7 @@ impl Progress {
         };
         let grew = delivery.acked_bytes > self.acked_bytes;
         self.acked_bytes = delivery.acked_bytes;
-        if grew || delivery.pending_bytes == 0 {
+        if grew || !delivery.pending {
             self.silent_since = None;
         } else {
             self.silent_since.get_or_insert(now);
@@ -97,9 +91,7 @@ impl Progress {
             Look::Quiet
         }
     }
-
-    /// How long the connection has lasted.
-    pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.began)
-    }
 }
+
+#[cfg(test)]
+mod tests;

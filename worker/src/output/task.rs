@@ -1,0 +1,250 @@
+//! The task of one destination: connects, reports, waits, connects again.
+
+use std::sync::Arc;
+
+use storage::model::report::DestinationState;
+use storage::model::{DestinationConfig, DestinationReport, RetryConfig};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, End, Observation};
+use super::failure::Failure;
+use super::feed::ParameterSets;
+use super::queue::Queue;
+use super::renewal::Renewal;
+use super::sink::Publisher;
+use super::stall::Look;
+use super::state::{Machine, Moment, Step, Verdict};
+use super::target::{self, Target};
+use crate::ffmpeg::publish::Protocol;
+
+/// What the task owns.
+pub(super) struct Task {
+    pub(super) config: DestinationConfig,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) queue: Queue,
+    pub(super) retry: watch::Receiver<RetryConfig>,
+    pub(super) close: CancellationToken,
+    pub(super) status: Status,
+}
+
+/// The machine and what is shown of it.
+pub(super) struct Status {
+    name: String,
+    machine: Machine,
+    queue: Queue,
+    report: watch::Sender<DestinationReport>,
+    changes: watch::Sender<()>,
+}
+
+impl Task {
+    /// Runs until it is closed. Nothing is started before all `predecessors` have ended.
+    pub(super) async fn run(mut self, predecessors: Vec<CancellationToken>) {
+        for predecessor in predecessors {
+            predecessor.cancelled().await;
+        }
+        let publisher = Arc::clone(&self.publisher);
+        match publisher.target(&self.config) {
+            Ok(target) => self.publish_to(&target).await,
+            Err(failure) => {
+                self.status.failed(failure);
+                self.close.cancelled().await;
+            }
+        }
+        self.status.closed();
+    }
+
+    async fn publish_to(&mut self, target: &Target) {
+        while !self.close.is_cancelled() {
+            self.take_retry();
+            match self.status.machine.step(Moment::now().now) {
+                Step::Connect => self.connect(target).await,
+                Step::WaitUntil(until) => tokio::select! {
+                    () = self.close.cancelled() => {}
+                    () = tokio::time::sleep_until(until) => {}
+                },
+                Step::Rest => self.close.cancelled().await,
+            }
+        }
+    }
+
+    async fn connect(&mut self, target: &Target) {
+        self.status.connecting();
+        self.queue.flow();
+        let url = target::shown(&self.config);
+        let end = match self.publisher.publish(&self.config.name, target) {
+            Err(failure) => End::Failed(failure),
+            Ok(sink) => {
+                let connection = Connection {
+                    queue: &self.queue,
+                    sink,
+                    metadata: self.publisher.metadata(),
+                    sets: match target.protocol {
+                        Protocol::Rtmp | Protocol::Rtmps => ParameterSets::Header,
+                        Protocol::Srt => ParameterSets::InBand,
+                    },
+                    renewal: Renewal::of(&target.host),
+                    url: &url,
+                    close: &self.close,
+                };
+                let status = &mut self.status;
+                connection.run(|seen| status.observed(seen)).await
+            }
+        };
+        self.take_retry();
+        match end {
+            End::Closed => {}
+            // What has come since belongs to the next connection: nothing is let go.
+            End::Renewed => self.status.renewed(),
+            End::Failed(failure) => {
+                self.queue.hold();
+                self.status.failed(failure);
+            }
+        }
+    }
+
+    fn take_retry(&mut self) {
+        if self.retry.has_changed().unwrap_or(false) {
+            let retry = *self.retry.borrow_and_update();
+            self.status.machine.set_retry(retry);
+        }
+    }
+}
+
+impl Status {
+    /// Of a destination that is about to be connected, and where it can be seen.
+    pub(super) fn new(
+        config: &DestinationConfig,
+        retry: RetryConfig,
+        queue: Queue,
+        changes: watch::Sender<()>,
+    ) -> (Self, watch::Receiver<DestinationReport>) {
+        let at = Moment::now();
+        let (report, seen) = watch::channel(DestinationReport {
+            name: config.name.clone(),
+            url: target::shown(config),
+            state: DestinationState::Connecting,
+            since: at.wall,
+            retry_count: 0,
+            will_retry: false,
+            next_retry_at: None,
+            sent_media_s: 0.0,
+            bytes_acked: None,
+            bitrate_kbps: 0,
+            dropped_frames: 0,
+            connections: 0,
+            error: None,
+        });
+        let status = Self {
+            name: config.name.clone(),
+            machine: Machine::new(retry, at),
+            queue,
+            report,
+            changes,
+        };
+        (status, seen)
+    }
+
+    fn connecting(&mut self) {
+        self.machine.connecting(Moment::now());
+        self.report.send_modify(|report| {
+            report.sent_media_s = 0.0;
+            report.bytes_acked = None;
+        });
+        self.publish(0);
+    }
+
+    fn observed(&mut self, seen: Observation) {
+        let was = self.machine.state();
+        match seen.look {
+            Look::Delivering => self.machine.delivering(Moment::now()),
+            Look::Quiet => {}
+            Look::NotTaken | Look::NotAcknowledged => self.machine.held_up(),
+        }
+        if was != self.machine.state() {
+            tracing::info!(destination = self.name, "on air at the destination");
+        }
+        self.report.send_modify(|report| {
+            report.sent_media_s = seen.media_ms as f64 / 1000.0;
+            // FFmpeg may have closed the connection already: the last answer stays.
+            report.bytes_acked = seen.acked_bytes.or(report.bytes_acked);
+        });
+        self.publish(seen.bitrate_kbps);
+    }
+
+    fn renewed(&mut self) {
+        tracing::info!(
+            destination = self.name,
+            "the connection was old enough to be renewed"
+        );
+        self.machine.renewed(Moment::now());
+        self.publish(0);
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        let error_type = failure.kind.error_type();
+        let (message, hint) = (failure.message.clone(), failure.kind.hint());
+        let verdict = self.machine.failed(failure, Moment::now(), random());
+        let Verdict {
+            retry_count,
+            retry_in,
+        } = verdict;
+        let destination = &self.name;
+        let retry_in_ms = retry_in.map(|wait| wait.as_millis() as u64);
+        let will_retry = retry_in.is_some();
+        if will_retry {
+            tracing::warn!(
+                destination,
+                error_type,
+                retry_count,
+                will_retry,
+                retry_in_ms,
+                hint,
+                "{message}"
+            );
+        } else {
+            tracing::error!(
+                destination,
+                error_type,
+                retry_count,
+                will_retry,
+                hint,
+                "given up: {message}"
+            );
+        }
+        self.publish(0);
+    }
+
+    fn closed(&mut self) {
+        self.machine.stopped(Moment::now());
+        tracing::info!(destination = self.name, "closed");
+        self.publish(0);
+    }
+
+    fn publish(&mut self, bitrate_kbps: u32) {
+        let at = Moment::now();
+        let machine = &self.machine;
+        let mut changed = false;
+        self.report.send_modify(|report| {
+            let state = machine.state();
+            changed = report.state != state || report.connections != machine.connections();
+            report.state = state;
+            report.since = machine.since();
+            report.retry_count = machine.retry_count();
+            report.will_retry = machine.next_retry_at(at).is_some();
+            report.next_retry_at = machine.next_retry_at(at);
+            report.bitrate_kbps = bitrate_kbps;
+            report.dropped_frames = self.queue.dropped_frames();
+            report.connections = machine.connections();
+            report.error = machine.failure().map(Failure::report);
+        });
+        if changed {
+            self.changes.send_replace(());
+        }
+    }
+}
+
+/// A number in 0..1; the middle when the machine has no randomness, which only costs the jitter.
+fn random() -> f64 {
+    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
