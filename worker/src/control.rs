@@ -1,5 +1,154 @@
 //! The control socket: status, events and commands over HTTP on a unix socket.
+//!
+//! Handlers parse, pass on to playout and translate its answer; they own nothing. The contract is
+//! `docs/design/control-protocol.md`.
+//!
+//! | call | handler |
+//! | --- | --- |
+//! | `GET /v1/status` | [`status`] |
+//! | `GET /v1/events` | [`events`] |
+//! | `GET /v1/logs` | [`last_logs`] |
+//! | `POST /v1/skip` | [`skip`] |
+//! | `POST /v1/source` | [`source`] |
+//! | `POST /v1/preview` | [`preview`] |
+//! | `PUT /v1/config` | [`configure`] |
+//! | `POST /v1/stop` | [`stop`] |
 
 pub mod command;
+mod error;
+mod events;
+pub mod socket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Json, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use serde::{Deserialize, Serialize};
+use storage::model::{StreamConfig, WorkerReport};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 pub use command::{Command, ControlPort, FormatChanged, NothingToSkip, Take};
+use error::ApiError;
+use events::events;
+pub use socket::{ControlSocket, SocketError};
+
+use crate::logging::LogRing;
+
+/// Lines answered when none are asked for.
+const LOG_LINES: usize = 200;
+
+/// What every handler has.
+#[derive(Debug, Clone)]
+struct Control {
+    port: ControlPort,
+    logs: LogRing,
+    end: CancellationToken,
+}
+
+/// Answers on `socket` until `end` is cancelled; the socket's file is gone then.
+pub async fn serve(socket: ControlSocket, port: ControlPort, logs: LogRing, end: CancellationToken) {
+    let control = Arc::new(Control {
+        port,
+        logs,
+        end: end.clone(),
+    });
+    let router = router(control);
+    let (listener, file) = socket.into_parts();
+    let served = axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the control socket failed: the stream goes on without it");
+    }
+    drop(file);
+}
+
+fn router(control: Arc<Control>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/events", get(events))
+        .route("/v1/logs", get(last_logs))
+        .route("/v1/skip", post(skip))
+        .route("/v1/source", post(source))
+        .route("/v1/preview", post(preview))
+        .route("/v1/config", put(configure))
+        .route("/v1/stop", post(stop))
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .with_state(control)
+}
+
+async fn status(State(control): State<Arc<Control>>) -> Json<WorkerReport> {
+    Json(control.port.report.borrow().clone())
+}
+
+#[derive(Debug, Deserialize)]
+struct LogQuery {
+    lines: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogLines {
+    lines: Vec<String>,
+}
+
+async fn last_logs(
+    State(control): State<Arc<Control>>,
+    Query(query): Query<LogQuery>,
+) -> Json<LogLines> {
+    let lines = control.logs.last(query.lines.unwrap_or(LOG_LINES));
+    Json(LogLines { lines })
+}
+
+async fn skip(State(control): State<Arc<Control>>) -> Result<StatusCode, ApiError> {
+    let (reply, answer) = oneshot::channel();
+    control.send(Command::Skip(reply)).await?;
+    answer.await.map_err(|_| ApiError::ending())??;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Debug, Deserialize)]
+struct Source {
+    take: Take,
+}
+
+async fn source(
+    State(control): State<Arc<Control>>,
+    body: Result<Json<Source>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(Source { take }) = body?;
+    control.send(Command::Take(take)).await
+}
+
+async fn preview(State(control): State<Arc<Control>>) -> Result<StatusCode, ApiError> {
+    control.send(Command::Preview).await
+}
+
+async fn configure(
+    State(control): State<Arc<Control>>,
+    body: Result<Json<StreamConfig>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(config) = body?;
+    let (reply, answer) = oneshot::channel();
+    let command = Command::Reconfigure(Box::new(config), reply);
+    control.send(command).await?;
+    answer.await.map_err(|_| ApiError::ending())??;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn stop(State(control): State<Arc<Control>>) -> Result<StatusCode, ApiError> {
+    control.send(Command::Stop).await
+}
+
+impl Control {
+    async fn send(&self, command: Command) -> Result<StatusCode, ApiError> {
+        let sent = self.port.commands.send(command).await;
+        sent.map_err(|_| ApiError::ending())?;
+        Ok(StatusCode::ACCEPTED)
+    }
+}
+
+#[cfg(test)]
+mod tests;

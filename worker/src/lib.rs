@@ -15,6 +15,7 @@ pub mod director;
 pub mod fanout;
 pub mod ffmpeg;
 pub mod flv;
+pub mod job;
 pub mod logging;
 pub mod output;
 pub mod playout;
