@@ -50,7 +50,12 @@ struct Control {
 }
 
 /// Answers on `socket` until `end` is cancelled; the socket's file is gone then.
-pub async fn serve(socket: ControlSocket, port: ControlPort, logs: LogRing, end: CancellationToken) {
+pub async fn serve(
+    socket: ControlSocket,
+    port: ControlPort,
+    logs: LogRing,
+    end: CancellationToken,
+) {
     let control = Arc::new(Control {
         port,
         logs,

@@ -22,4 +22,5 @@ pub mod playout;
 pub mod position;
 pub mod preview;
 pub mod source;
+pub mod startup;
 pub mod timeline;

@@ -11,7 +11,7 @@ use storage::model::report::exit_code;
 use storage::model::{ErrorReport, Job, JobSecrets, WorkerExit};
 use supervise::shutdown::Shutdown;
 use worker::logging::{self, LogRing};
-use worker::{job, playout};
+use worker::{job, startup};
 
 /// Threads of the runtime: one for the stream, one for whatever would hold it up.
 const THREADS: usize = 2;
@@ -34,7 +34,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nowhere to tell when even that cannot be printed.
             let _ = error.print();
-            return code(if error.use_stderr() { exit_code::USAGE } else { 0 });
+            return code(if error.use_stderr() {
+                exit_code::USAGE
+            } else {
+                0
+            });
         }
     };
     let (job, secrets, logs) = match prepare(&args) {
@@ -78,12 +82,14 @@ fn play(job: Job, secrets: JobSecrets, logs: LogRing) -> WorkerExit {
         .max_blocking_threads(THREADS)
         .enable_all()
         .build();
-    let played = runtime.context("the runtime cannot be started").and_then(|runtime| {
-        let exit = runtime.block_on(play_until_asked(job, secrets, logs));
-        // What still runs has had its time; children die with this process.
-        runtime.shutdown_background();
-        exit
-    });
+    let played = runtime
+        .context("the runtime cannot be started")
+        .and_then(|runtime| {
+            let exit = runtime.block_on(play_until_asked(job, secrets, logs));
+            // What still runs has had its time; children die with this process.
+            runtime.shutdown_background();
+            exit
+        });
     played.unwrap_or_else(|error| {
         tracing::error!(error = format!("{error:#}"), "the worker failed");
         WorkerExit {
@@ -106,7 +112,7 @@ async fn play_until_asked(
     let shutdown = Shutdown::install().context("signals cannot be received")?;
     let generation = job.generation;
     // In a task of its own, so that a panic in it is an error here, with a record of the exit.
-    let playing = tokio::spawn(playout::run(job, secrets, logs, shutdown.token()));
+    let playing = tokio::spawn(startup::run(job, secrets, logs, shutdown.token()));
     tokio::select! {
         exit = playing => exit.context("playout ended by a fault of its own"),
         () = shutdown.immediate() => {

@@ -49,7 +49,11 @@ impl ApiError {
 
     pub(super) fn method_not_allowed() -> Self {
         let message = "this path does not take that method; see docs/design/control-protocol.md";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        )
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use storage::model::report::{
-    AirCounters, CONTROL_PROTOCOL, OnAir, OnAirKind, PreviewState, ProgrammeReport};
+    AirCounters, CONTROL_PROTOCOL, OnAir, OnAirKind, PreviewState, ProgrammeReport,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
@@ -41,8 +42,6 @@ fn report() -> WorkerReport {
         counters: AirCounters::default(),
     }
 }
-
-
 
 fn on_air(item: &str, position_s: f64) -> OnAir {
     OnAir {
@@ -99,7 +98,9 @@ async fn call(path: &Path, method: &str, target: &str, body: &str) -> (u16, Valu
 #[tokio::test]
 async fn the_socket_is_its_owners_alone_and_goes_with_the_worker() {
     let served = serve_one();
-    let mode = std::fs::metadata(&served.path).expect("there").permissions();
+    let mode = std::fs::metadata(&served.path)
+        .expect("there")
+        .permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     let (status, body) = call(&served.path, "GET", "/v1/status", "").await;
     assert_eq!((status, &body["nonce"]), (200, &Value::from("abc")));
@@ -150,14 +151,20 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
     let code = |answer: &Value| answer["error"]["code"].as_str().map(str::to_owned);
     assert_eq!(call(&path, "POST", "/v1/skip", "").await.0, 202);
     let (status, body) = call(&path, "POST", "/v1/skip", "").await;
-    assert_eq!((status, code(&body).as_deref()), (409, Some("nothing_to_skip")));
+    assert_eq!(
+        (status, code(&body).as_deref()),
+        (409, Some("nothing_to_skip"))
+    );
     let take = r#"{"take": "slate", "newer": true}"#;
     assert_eq!(call(&path, "POST", "/v1/source", take).await.0, 202);
     assert_eq!(call(&path, "POST", "/v1/preview", "").await.0, 202);
     assert_eq!(call(&path, "PUT", "/v1/config", "{}").await.0, 202);
     let other = r#"{"destinations": [{"name": "a", "url": "rtmp://h/a"}]}"#;
     let (status, body) = call(&path, "PUT", "/v1/config", other).await;
-    assert_eq!((status, code(&body).as_deref()), (409, Some("format_changed")));
+    assert_eq!(
+        (status, code(&body).as_deref()),
+        (409, Some("format_changed"))
+    );
     assert_eq!(call(&path, "POST", "/v1/stop", "").await.0, 202);
     assert_eq!(playout.await.expect("no panic"), 7);
     let (status, body) = call(&path, "POST", "/v1/preview", "").await;
@@ -230,8 +237,16 @@ impl EventReader {
 async fn news_is_sent_and_mere_progress_is_not() {
     let served = serve_one();
     let mut events = EventReader::open(&served.path).await;
-    assert_eq!(events.next().await.expect("the first")["on_air"], Value::Null);
-    for (item, position_s) in [("a.mp4", 0.0), ("a.mp4", 1.0), ("a.mp4", 2.0), ("b.mp4", 0.0)] {
+    assert_eq!(
+        events.next().await.expect("the first")["on_air"],
+        Value::Null
+    );
+    for (item, position_s) in [
+        ("a.mp4", 0.0),
+        ("a.mp4", 1.0),
+        ("a.mp4", 2.0),
+        ("b.mp4", 0.0),
+    ] {
         served.report.send_modify(|report| {
             report.on_air = Some(on_air(item, position_s));
             report.counters.air_ms += 1;
@@ -240,7 +255,10 @@ async fn news_is_sent_and_mere_progress_is_not() {
         if position_s == 0.0 {
             let news = events.next().await.expect("news");
             assert_eq!(news["on_air"]["item"], item);
-            assert_eq!(news["on_air"]["position_s"], 0.0, "nothing between the items was sent");
+            assert_eq!(
+                news["on_air"]["position_s"], 0.0,
+                "nothing between the items was sent"
+            );
         }
     }
     served.end.cancel();

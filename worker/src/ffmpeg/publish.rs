@@ -108,7 +108,17 @@ fn reads_flv(ffmpeg: &Path) -> Spec {
     Spec::new(ffmpeg)
         .stdin(Input::Piped)
         .args(super::input::quiet())
-        .args(["-copyts", "-fpsprobesize", "0", "-f", "flv", "-i", "pipe:0"])
+        .args([
+            "-fflags",
+            "+noparse",
+            "-copyts",
+            "-fpsprobesize",
+            "0",
+            "-f",
+            "flv",
+            "-i",
+            "pipe:0",
+        ])
         .args(["-map", "0:v", "-map", "0:a?", "-c", "copy"])
 }
 

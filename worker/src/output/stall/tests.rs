@@ -13,7 +13,10 @@ const SECOND: Duration = Duration::from_secs(1);
 fn live(now: Instant) -> Progress {
     let mut progress = Progress::default();
     progress.taken(now);
-    assert_eq!(progress.look(delivery(20_000, false), now), Look::Delivering);
+    assert_eq!(
+        progress.look(delivery(20_000, false), now),
+        Look::Delivering
+    );
     progress
 }
 
@@ -34,7 +37,10 @@ fn a_frozen_peer_is_noticed_after_five_seconds() {
     let almost = now + STALLED_AFTER - SECOND;
     assert_eq!(progress.look(delivery(20_000, true), almost), Look::Quiet);
     let then = now + STALLED_AFTER;
-    assert_eq!(progress.look(delivery(20_000, true), then), Look::NotAcknowledged);
+    assert_eq!(
+        progress.look(delivery(20_000, true), then),
+        Look::NotAcknowledged
+    );
 }
 
 #[test]

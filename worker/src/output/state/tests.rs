@@ -62,7 +62,11 @@ fn a_destination_is_connecting_until_media_is_delivered() {
     let since = world.machine.since();
     world.pass(SECOND);
     world.machine.delivering(world.at);
-    assert_eq!(world.machine.since(), since, "it is live since the first delivery");
+    assert_eq!(
+        world.machine.since(),
+        since,
+        "it is live since the first delivery"
+    );
 }
 
 #[test]
@@ -166,7 +170,10 @@ fn a_renewal_is_no_failure_and_connects_at_once() {
     world.machine.renewed(world.at);
     assert_eq!(world.machine.step(world.at.now), Step::Connect);
     assert_eq!(world.machine.state(), DestinationState::Connecting);
-    assert_eq!((world.machine.retry_count(), world.machine.connections()), (0, 1));
+    assert_eq!(
+        (world.machine.retry_count(), world.machine.connections()),
+        (0, 1)
+    );
 }
 
 #[test]

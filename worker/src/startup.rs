@@ -1,0 +1,175 @@
+//! Builds the on-air chain in order, runs it, and takes it down.
+//!
+//! 1. the control socket, so that the controller sees a worker that is starting;
+//! 2. the media store and the loopback server FFmpeg reads through;
+//! 3. side by side: the bucket's listing (and the format, if it is `"auto"`), FFmpeg's abilities;
+//! 4. the slate: without one nothing goes on air;
+//! 5. playout, until it is told to stop or every destination was given up.
+
+use std::time::Duration;
+
+use programme::{FormatChoice, StreamFormat};
+use storage::media::MediaStore;
+use storage::media::server::MediaServer;
+use storage::model::report::exit_code;
+use storage::model::{ErrorReport, Job, JobSecrets, WorkerExit, WorkerReport};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalogue::Catalogue;
+use crate::control::{self, Command, ControlPort, ControlSocket, SocketError};
+use crate::fanout::Fanout;
+use crate::ffmpeg::redact::Redactor;
+use crate::logging::LogRing;
+use crate::playout::{self, Ended, Parts, Playout};
+use crate::position::PositionStore;
+use crate::source::{Programs, Slate, SourceContext};
+
+/// How long the items are looked at before `"auto"` is settled by what was seen.
+const AUTO_FORMAT_LIMIT: Duration = Duration::from_secs(5);
+/// How many items `"auto"` is settled by.
+const AUTO_FORMAT_ITEMS: usize = 12;
+
+/// Runs one stream; returns when it has ended, with everything it started closed.
+pub async fn run(
+    job: Job,
+    secrets: JobSecrets,
+    logs: LogRing,
+    shutdown: CancellationToken,
+) -> WorkerExit {
+    let generation = job.generation;
+    let exit = |code, error| WorkerExit {
+        generation,
+        code,
+        error,
+    };
+    let layout = job.layout();
+    let (report, report_read) = watch::channel(playout::empty_report(&job));
+    let (command_to, commands) = mpsc::channel(16);
+    let port = ControlPort {
+        report: report_read,
+        commands: command_to,
+    };
+    let socket = match ControlSocket::bind(&layout.socket(&job.stream_id)) {
+        Ok(socket) => socket,
+        Err(error) => return exit(exit_code::USAGE, Some(no_socket(&error))),
+    };
+    let closed = CancellationToken::new();
+    let control = tokio::spawn(control::serve(socket, port, logs, closed.clone()));
+    let built = tokio::select! {
+        parts = build(job, &secrets, report, commands) => Some(parts),
+        () = shutdown.cancelled() => None,
+    };
+    let ended = match built {
+        Some(Ok(parts)) => Ok(Playout::new(parts).run(&shutdown).await),
+        Some(Err(error)) => Err(error),
+        None => Ok(Ended::Stopped),
+    };
+    closed.cancel();
+    if let Err(error) = control.await {
+        tracing::error!(%error, "the control socket's task failed");
+    }
+    match ended {
+        Ok(Ended::Stopped) => exit(exit_code::STOPPED, None),
+        Ok(Ended::Exhausted(error)) => exit(exit_code::DESTINATIONS_EXHAUSTED, Some(error)),
+        Err(error) => exit(exit_code::CONFIG, Some(error)),
+    }
+}
+
+async fn build(
+    job: Job,
+    secrets: &JobSecrets,
+    report: watch::Sender<WorkerReport>,
+    commands: mpsc::Receiver<Command>,
+) -> Result<Parts, ErrorReport> {
+    let layout = job.layout();
+    let store = MediaStore::open(&job.storage, secrets.storage_keys.clone())
+        .await
+        .map_err(|error| error.report())?;
+    let server = MediaServer::start(store.clone())
+        .await
+        .map_err(|error| ErrorReport {
+            error_type: "media_server_failed".to_owned(),
+            message: format!(
+                "no port of 127.0.0.1 could be opened for FFmpeg to read from: {error}"
+            ),
+            hint: "check the limits on open files (LimitNOFILE) and that loopback is up".to_owned(),
+        })?;
+    let programs = Programs {
+        ffmpeg: job.ffmpeg_bin.clone(),
+        ffprobe: job.ffprobe_bin.clone(),
+    };
+    let redactor = Redactor::new(secrets.all());
+    let sources = SourceContext::new(programs, store.clone(), server, &layout, redactor);
+    let catalogue = Catalogue::start(store, job.config.programme.clone());
+    let position = PositionStore::new(layout.position(&job.stream_id));
+    let format = settle_format(&job, &catalogue, &sources).await;
+    let (fanout, slate, resume) = tokio::join!(
+        Fanout::start(&job, secrets, format),
+        Slate::render(&sources, format, job.config.slate.as_ref()),
+        position.load(),
+    );
+    let slate = match slate {
+        Ok(slate) => slate,
+        Err(error) => {
+            fanout.stop().await;
+            catalogue.close().await;
+            return Err(error);
+        }
+    };
+    Ok(Parts {
+        seed: seed(&job),
+        job,
+        format,
+        slate,
+        catalogue,
+        sources,
+        fanout,
+        resume,
+        commands,
+        report,
+    })
+}
+
+/// The format on air. `"auto"` takes what most of the first items have, as far as they can be
+/// looked at within [`AUTO_FORMAT_LIMIT`].
+async fn settle_format(job: &Job, catalogue: &Catalogue, sources: &SourceContext) -> StreamFormat {
+    if let FormatChoice::Fixed(format) = job.config.format {
+        return format;
+    }
+    let mut infos = Vec::new();
+    let look = async {
+        while !catalogue.has_looked() {
+            catalogue.changed().await;
+        }
+        for object in catalogue.objects(AUTO_FORMAT_ITEMS) {
+            if let Ok(info) = sources.probe(&object).await {
+                infos.push(info);
+            }
+        }
+    };
+    if tokio::time::timeout(AUTO_FORMAT_LIMIT, look).await.is_err() {
+        tracing::warn!(
+            items = infos.len(),
+            "the format was settled before all items could be looked at"
+        );
+    }
+    let format = programme::format::auto(infos.iter());
+    tracing::info!(?format, items = infos.len(), "format settled");
+    format
+}
+
+/// Every worker is given its own random nonce, which makes as good a seed as any.
+fn seed(job: &Job) -> u64 {
+    let digits = job.nonce.get(..16).unwrap_or_default();
+    u64::from_str_radix(digits, 16).unwrap_or(job.generation)
+}
+
+fn no_socket(error: &SocketError) -> ErrorReport {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    ErrorReport {
+        error_type: "control_socket_failed".to_owned(),
+        message: format!("{error}{}", cause.unwrap_or_default()),
+        hint: "the worker needs a control socket of its own in RUNTIME_DIR".to_owned(),
+    }
+}
