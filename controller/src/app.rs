@@ -13,16 +13,15 @@
 mod manager;
 mod notify;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use storage::layout::LayoutError;
 use storage::lock::{DirLock, LockError};
+use storage::media::MediaStore;
 use storage::media::server::MediaServer;
-use storage::media::sign::{SignerError, UrlSigner};
-use storage::media::{MediaError, MediaStore};
 use supervise::shutdown::{Cause, Shutdown};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +32,7 @@ use self::manager::Intent;
 use self::notify::Notify;
 use crate::api::{self, Parts};
 use crate::config::Config;
+use crate::media::{self, OpenMediaError};
 use crate::registry::{End, OpenError, Opening, Registry};
 
 /// Requests under way get this long when the controller ends.
@@ -55,10 +55,7 @@ pub enum ServeError {
     Documents(#[from] OpenError),
     /// The media store's settings do not fit together.
     #[error(transparent)]
-    Media(#[from] MediaError),
-    /// The key that signs addresses of local media cannot be read or made.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
+    Media(#[from] OpenMediaError),
     /// The address cannot be listened at.
     #[error("cannot listen at {address} (CONTROLLER_BIND)")]
     Bind {
@@ -98,7 +95,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let listener = bind(config.bind).await?;
     let address = listener.local_addr().map_err(system("listen"))?;
 
-    let (store, media_server) = media(&config, address).await?;
+    let (store, media_server) = open_media(&config, address).await?;
 
     let mut tasks = JoinSet::new();
     let registry = prepared.opening.start(&mut tasks);
@@ -196,16 +193,11 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 }
 
 /// The media store, and the loopback server that hands its objects to this machine's FFprobes.
-async fn media(
+async fn open_media(
     config: &Config,
     address: SocketAddr,
 ) -> Result<(MediaStore, MediaServer), ServeError> {
-    let mut store = MediaStore::open(&config.storage, config.storage_keys.clone()).await?;
-    if let MediaStore::Local(local) = store {
-        let signer = UrlSigner::load_or_create(&config.layout.local_media_key())?;
-        store =
-            MediaStore::Local(local.served_at(format!("http://{}", reachable(address)), signer));
-    }
+    let store = media::open(config, address).await?;
     let server = MediaServer::start(store.clone())
         .await
         .map_err(|source| ServeError::System {
@@ -213,16 +205,6 @@ async fn media(
             source,
         })?;
     Ok((store, server))
-}
-
-/// An address this machine can be asked at when it listens at all of them.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
 }
 
 async fn end(cause: Cause, registry: &Registry) {
@@ -244,11 +226,11 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             // EX_CANTCREAT
-            Self::Layout(_) | Self::Lock(_) | Self::Signer(_) => 73,
+            Self::Layout(_) | Self::Lock(_) | Self::Media(OpenMediaError::Signer(_)) => 73,
             // EX_TEMPFAIL
             Self::Locked(_) => 75,
             // EX_CONFIG
-            Self::Documents(_) | Self::Media(_) => 78,
+            Self::Documents(_) | Self::Media(OpenMediaError::Store(_)) => 78,
             // EX_UNAVAILABLE
             Self::Bind { .. } => 69,
             // EX_OSERR

@@ -9,8 +9,10 @@
 
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod config;
 mod ledger;
+pub mod media;
 pub mod registry;
 pub mod stream;
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use controller::app;
+use controller::cli::media::MediaCommand;
+use controller::cli::{check, demo, media};
 use controller::config::{Config, Flags, LogFormat, Logging, Place, ProcessVars};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 /// `EX_USAGE`: the arguments or the settings are wrong.
@@ -28,6 +31,15 @@ struct Cli {
 enum Command {
     /// Serve the API and keep the streams on air (the default).
     Serve,
+    /// Look whether everything a stream needs is there; one line each, exit 1 when something is not.
+    Check,
+    /// List, upload and address what is played.
+    Media {
+        #[command(subcommand)]
+        command: MediaCommand,
+    },
+    /// Put a channel on air from nothing: makes clips when the media folder is empty, then serves.
+    Demo,
 }
 
 fn main() -> ExitCode {
@@ -62,17 +74,35 @@ fn main() -> ExitCode {
         Err(error) => return fail(&format!("cannot start threads: {error}"), OS_ERROR),
     };
     let code = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => match runtime.block_on(app::serve(config)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let code = error.exit_code();
-                fail(&format!("{:#}", anyhow::Error::new(error)), code)
-            }
+        Command::Serve => serve(&runtime, config),
+        Command::Check if runtime.block_on(check::run(&config)) => ExitCode::SUCCESS,
+        Command::Check => ExitCode::FAILURE,
+        Command::Media { command } => worded(runtime.block_on(media::run(&config, command))),
+        Command::Demo => match runtime.block_on(demo::prepare(&config)) {
+            Ok(()) => serve(&runtime, config),
+            failed => worded(failed),
         },
     };
     // A write to a disk that hangs must not keep the program.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
+}
+
+fn serve(runtime: &Runtime, config: Config) -> ExitCode {
+    match runtime.block_on(app::serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = error.exit_code();
+            fail(&format!("{:#}", anyhow::Error::new(error)), code)
+        }
+    }
+}
+
+fn worded(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}"), 1),
+    }
 }
 
 fn place() -> std::io::Result<Place> {

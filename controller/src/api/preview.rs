@@ -94,7 +94,7 @@ fn answer(kind: Kind, file: tokio::fs::File) -> Response {
     let (content_type, cache) = match kind {
         Kind::Playlist => ("application/vnd.apple.mpegurl", "no-store"),
         // A name is used again by the next worker, so not for long.
-        Kind::Segment => ("video/mp2t", "private, max-age=30"),
+        Kind::Segment => ("video/mp2t", "no-store"),
     };
     let mut response = Body::from_stream(ReaderStream::new(file)).into_response();
     let headers = response.headers_mut();
