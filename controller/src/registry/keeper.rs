@@ -146,7 +146,7 @@ impl Keeper {
                 message: error.to_string(),
             }]),
         })?;
-        let problems = lasting_problems(&id, &config, &self.settings);
+        let problems = lasting_problems(&id, &self.settings);
         if !problems.is_empty() {
             return Err(RequestError::Invalid(problems));
         }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::lease::Lease;
 use crate::chain;
-use crate::config::{Config, MAX_SOCKET_PATH_BYTES, SECRETS};
+use crate::config::{Config, MAX_SOCKET_PATH_BYTES};
 
 /// How long the lease of a worker that was seen to end may still be held.
 const LEASE_PATIENCE: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ pub(super) enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, StartError> {
-    let lasting = lasting_problems(&order.id, &order.config, settings);
+    let lasting = lasting_problems(&order.id, settings);
     if !lasting.is_empty() {
         return Err(StartError::Unusable(lasting));
     }
@@ -139,44 +139,25 @@ pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, St
 
 /// What stands against starting a worker for `config` with the secrets there are now.
 pub(super) fn problems(id: &StreamId, config: &StreamConfig, settings: &Config) -> Vec<Problem> {
-    let mut problems = lasting_problems(id, config, settings);
+    let mut problems = lasting_problems(id, settings);
     problems.extend(secrets(config, settings).err().unwrap_or_default());
     problems
 }
 
-/// What stands against ever starting `config` here. A `key_env` that names a secret of the controller
-/// itself is refused: whoever may configure a stream could have it sent to a server of their own.
-pub(crate) fn lasting_problems(
-    id: &StreamId,
-    config: &StreamConfig,
-    settings: &Config,
-) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = named_keys(config)
-        .filter(|(_, name)| is_reserved(name))
-        .map(|(path, name)| Problem {
-            path,
-            message: format!("{name} belongs to the controller; keep the stream key in another"),
-        })
-        .collect();
+/// What stands against ever starting a stream of this id here.
+pub(crate) fn lasting_problems(id: &StreamId, settings: &Config) -> Vec<Problem> {
     let socket = settings.layout.socket(id);
-    if socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
-        problems.push(Problem {
-            path: String::new(),
-            message: format!(
-                "{} is longer than the {MAX_SOCKET_PATH_BYTES} bytes a socket's path may have: \
-                 choose a shorter stream id or RUNTIME_DIR",
-                socket.display()
-            ),
-        });
+    if socket.as_os_str().len() <= MAX_SOCKET_PATH_BYTES {
+        return Vec::new();
     }
-    problems
-}
-
-fn is_reserved(name: &str) -> bool {
-    SECRETS.contains(&name)
-        || ["CONTROLLER_", "STORAGE_", "AWS_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    vec![Problem {
+        path: String::new(),
+        message: format!(
+            "{} is longer than the {MAX_SOCKET_PATH_BYTES} bytes a socket's path may have: choose a \
+             shorter stream id or RUNTIME_DIR",
+            socket.display()
+        ),
+    }]
 }
 
 fn named_keys(config: &StreamConfig) -> impl Iterator<Item = (String, &str)> {
@@ -196,7 +177,7 @@ fn secrets(config: &StreamConfig, settings: &Config) -> Result<JobSecrets, Vec<P
         storage_keys: settings.storage_keys.clone(),
         ..JobSecrets::default()
     };
-    for (path, name) in named_keys(config).filter(|(_, name)| !is_reserved(name)) {
+    for (path, name) in named_keys(config) {
         match settings.keyring.secret(name) {
             // A line break would end the line FFmpeg reads the key from and begin another option.
             Some(key) if key.expose().chars().any(char::is_control) => problems.push(Problem {
