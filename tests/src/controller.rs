@@ -85,7 +85,12 @@ impl Setup {
         let (child, address) = launch(self.directory.path(), &self.variables);
         Controller {
             child,
-            address: address.expect("the controller logs `listening on http://ADDRESS`"),
+            address: address.unwrap_or_else(|| {
+                panic!(
+                    "the controller ended: {}",
+                    read(&self.directory.path().join("controller.log"))
+                )
+            }),
             token: self.variables.get("CONTROLLER_API_TOKEN").cloned(),
             variables: self.variables,
             directory: self.directory,
@@ -320,22 +325,21 @@ fn launch(directory: &Path, variables: &BTreeMap<String, String>) -> (Child, Opt
     command.stdout(append(&log)).stderr(append(&log));
     command.current_dir(directory);
     let mut child = Child::spawn(&mut command);
-    let address = wait::until(
-        "the controller listens or ends",
-        Duration::from_secs(10),
-        || {
-            let said = read(&log).split_off(before);
-            let listening = said.split("listening on http://").nth(1).and_then(|rest| {
-                let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:[]".contains(c)))?;
-                rest[..end].parse().ok()
-            });
-            match listening {
-                Some(address) => Some(Some(address)),
-                None => child.exit().map(|_| None),
-            }
-        },
-    );
+    let found = wait::within(Duration::from_secs(10), || {
+        let said = read(&log).split_off(before);
+        match said.lines().find_map(serving_at) {
+            Some(address) => Some(Some(address)),
+            None => child.exit().map(|_| None),
+        }
+    });
+    let address = found.unwrap_or_else(|| panic!("neither serves nor ends: {}", read(&log)));
     (child, address)
+}
+
+/// The address in the log line that tells it.
+fn serving_at(line: &str) -> Option<SocketAddr> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    (event["message"] == "serving").then(|| event["address"].as_str()?.parse().ok())?
 }
 
 fn append(path: &Path) -> File {

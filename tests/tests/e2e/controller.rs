@@ -275,6 +275,8 @@ fn a_second_controller_refuses_and_names_the_first() {
 #[test]
 fn a_broken_file_is_told_by_line_and_left_alone() {
     let mut world = world(|_| {});
+    world.controller.start("main");
+    world.controller.stop("main");
     world.controller.signal(Signal::SIGTERM);
     world.controller.wait_exit(SOON);
     let state = world.controller.directory().join("state");
@@ -290,6 +292,11 @@ fn a_broken_file_is_told_by_line_and_left_alone() {
             "{name}: {said}"
         );
         assert_eq!(fs::read(&path).unwrap(), broken, "nothing is overwritten");
+        let last_good = state.join(format!("{name}.bak"));
+        assert!(
+            last_good.exists() || !said.contains(".bak"),
+            "what is offered is there: {said}"
+        );
         fs::write(&path, good).unwrap();
     }
     world.controller.start_again();
