@@ -6,7 +6,7 @@
 use programme::ListedObject;
 use storage::media::MediaStore;
 use storage::model::ErrorReport;
-use supervise::{CaptureError, SpawnError};
+use supervise::{CaptureError, ExitReason, SpawnError};
 
 /// What FFmpeg's words mean. In order: the first that fits is meant.
 const WORDS: [(&str, Fault); 13] = [
@@ -122,6 +122,15 @@ pub(super) fn slate_unusable(what: &str) -> ErrorReport {
         "slate_failed",
         format!("what FFmpeg rendered has no usable {what}"),
         "Check that this FFmpeg has the encoders libx264 and aac.",
+    )
+}
+
+/// FFmpeg was ended by a signal while it read `key`.
+pub(super) fn crashed(key: &str, exit: ExitReason) -> ErrorReport {
+    report(
+        "ffmpeg_crashed",
+        format!("FFmpeg crashed on {key} ({exit})"),
+        "Try another version of FFmpeg; if the machine ran out of memory, its log says so.",
     )
 }
 

@@ -17,7 +17,7 @@ use programme::{Fit, ListedObject, MediaInfo, StreamFormat};
 use rustix::pipe::fcntl_setpipe_size;
 use storage::model::ErrorReport;
 use supervise::lines::Tail;
-use supervise::{Child, Grace, Output, Spec};
+use supervise::{Child, ExitReason, Grace, Output, Spec};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
 use tokio::task::JoinHandle;
@@ -32,7 +32,7 @@ use crate::flv::FlvReader;
 /// Asked of the kernel for FFmpeg's output: with the default of 64 KiB the two processes would wake
 /// each other for every few pictures.
 const PIPE_BYTES: usize = 1 << 20;
-/// Taken from the pipe at once.
+/// Memory is taken in pieces of this size, and the pipe is read into them.
 const READ_BYTES: usize = 256 << 10;
 /// An FFmpeg that reads has nothing to save.
 const GRACE: Grace = Grace {
@@ -186,7 +186,7 @@ impl Job {
         let ticket = self.context.ticket(&self.object.key)?;
         let (child, stdout, log) = self.start(facts, ticket.url())?;
         let read = self.fill(stdout).await;
-        let tail = finish(child, log, &read).await;
+        let (exit, tail) = finish(child, log, &read).await;
         drop(ticket);
         match read {
             Read::Stopped => Ok(SourceEnd::Complete),
@@ -197,9 +197,9 @@ impl Job {
                     error_type = "source_unreadable",
                     "reading FFmpeg: {why}"
                 );
-                self.judge(facts, &tail).await
+                self.judge(facts, exit, &tail).await
             }
-            Read::ToTheEnd => self.judge(facts, &tail).await,
+            Read::ToTheEnd => self.judge(facts, exit, &tail).await,
         }
     }
 
@@ -260,7 +260,10 @@ impl Job {
         loop {
             let read = async {
                 self.queue.room().await;
-                buffer.reserve(READ_BYTES);
+                // What is left of the last piece first: a packet keeps the whole piece alive.
+                if buffer.capacity() < READ_BYTES / 8 {
+                    buffer.reserve(READ_BYTES);
+                }
                 stdout.read_buf(&mut buffer).await
             };
             let read = tokio::select! {
@@ -299,7 +302,12 @@ impl Job {
     }
 
     /// What an FFmpeg that has ended leaves: its exit code says nothing, the media time does.
-    async fn judge(&self, facts: &Facts, tail: &Tail) -> Result<SourceEnd, ErrorReport> {
+    async fn judge(
+        &self,
+        facts: &Facts,
+        exit: ExitReason,
+        tail: &Tail,
+    ) -> Result<SourceEnd, ErrorReport> {
         let newest_ms = self.queue.newest_ms();
         let expected_s = stated_length_s(&facts.info);
         if let (Some(ms), None) = (newest_ms, expected_s) {
@@ -314,6 +322,7 @@ impl Job {
                 media_s,
                 expected_s,
             }),
+            _ if is_crash(exit) => Err(fault::crashed(&self.object.key, exit)),
             _ => {
                 let (store, key) = (&self.context.store, &self.object.key);
                 Err(fault::unreadable(store, key, tail.iter()).await)
@@ -323,15 +332,28 @@ impl Job {
 }
 
 /// Waits for FFmpeg and its last lines.
-async fn finish(mut child: Child, log: JoinHandle<Tail>, read: &Read) -> Tail {
-    let by_itself = matches!(read, Read::ToTheEnd)
-        && tokio::time::timeout(EXIT_LIMIT, child.wait()).await.is_ok();
-    if !by_itself {
-        let terminated = child.terminate(GRACE).await;
-        tracing::debug!(?terminated, "ended an FFmpeg that reads");
-    }
+async fn finish(mut child: Child, log: JoinHandle<Tail>, read: &Read) -> (ExitReason, Tail) {
+    let ended = match read {
+        Read::ToTheEnd => tokio::time::timeout(EXIT_LIMIT, child.wait()).await.ok(),
+        Read::Broken(_) | Read::Stopped => None,
+    };
+    let exit = match ended {
+        Some(exit) => exit,
+        None => {
+            let terminated = child.terminate(GRACE).await;
+            tracing::debug!(?terminated, "ended an FFmpeg that reads");
+            // How it ended says nothing of the file: the signal was ours.
+            ExitReason::Unknown
+        }
+    };
     // The stream ends with the process; a task that failed has no lines to tell.
-    log.await.unwrap_or_else(|_| Tail::new(0))
+    let tail = log.await.unwrap_or_else(|_| Tail::new(0));
+    (exit, tail)
+}
+
+/// Ended by a signal that nobody sent.
+fn is_crash(exit: ExitReason) -> bool {
+    matches!(exit, ExitReason::Signal(_))
 }
 
 fn be_nice(child: &Child) {

@@ -162,6 +162,20 @@ async fn an_ffmpeg_that_is_missing() {
 }
 
 #[tokio::test]
+async fn an_ffmpeg_that_crashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ffmpeg = script(dir.path(), "kill -SEGV $$");
+    let rig = Rig::with_ffmpeg(&ffmpeg, &[("a.mp4", &fitting().await)]).await;
+    let played = rig.play("a.mp4").await;
+    assert_eq!(played.failure().error_type, "ffmpeg_crashed");
+    assert!(
+        played.failure().message.contains("SIGSEGV"),
+        "{:?}",
+        played.end
+    );
+}
+
+#[tokio::test]
 async fn an_ffmpeg_that_writes_no_flv() {
     let dir = tempfile::tempdir().unwrap();
     let ffmpeg = script(dir.path(), "echo no flv at all; exit 0");
