@@ -18,8 +18,9 @@ pub mod file;
 pub mod queue;
 pub mod slate;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use programme::fit::{ProbeError, parse_ffprobe};
 use programme::{ListedObject, MediaInfo};
@@ -52,6 +53,8 @@ pub struct SourceContext {
     probes: Cache,
     slates: Cache,
     redactor: Redactor,
+    /// Files whose probe's lines stand in the log.
+    told: Mutex<BTreeSet<String>>,
 }
 
 // === impl SourceContext ===
@@ -73,6 +76,7 @@ impl SourceContext {
             probes: Cache::new(layout.probes_dir(), MAX_PROBES),
             slates: Cache::new(layout.slates_dir(), MAX_SLATES),
             redactor,
+            told: Mutex::default(),
         })
     }
 
@@ -87,14 +91,14 @@ impl SourceContext {
         {
             return Ok(info);
         }
-        let info = self.probe_now(&object.key).await?;
+        let info = self.probe_now(&object.key, &of).await?;
         if let Ok(json) = serde_json::to_vec(&info) {
             self.probes.put(&of, &json).await;
         }
         Ok(info)
     }
 
-    async fn probe_now(&self, key: &str) -> Result<MediaInfo, ErrorReport> {
+    async fn probe_now(&self, key: &str, of: &str) -> Result<MediaInfo, ErrorReport> {
         let ticket = self.ticket(key)?;
         let spec = probe::spec(&self.ffprobe, ticket.url());
         let captured = supervise::capture(spec, probe::LIMITS)
@@ -103,8 +107,12 @@ impl SourceContext {
         match parse_ffprobe(&captured.stdout) {
             Ok(info) => Ok(info),
             Err(ProbeError::NotMedia | ProbeError::NotJson(_)) => {
-                let lines = self.log_lines(&captured.stderr, "probe", key);
-                Err(fault::unreadable(&self.store, key, lines.iter().map(String::as_str)).await)
+                let lines = self.lines(&captured.stderr);
+                if self.is_news(of) {
+                    log_lines(&lines, "probe", key);
+                }
+                let lines = lines.iter().map(|line| line.text.as_str());
+                Err(fault::unreadable(&self.store, key, lines).await)
             }
         }
     }
@@ -116,22 +124,35 @@ impl SourceContext {
             .map_err(|error| fault::no_ticket(key, &error))
     }
 
-    /// Logs the lines of a program that has ended, and returns them, redacted.
-    fn log_lines(&self, stderr: &[u8], role: &'static str, subject: &str) -> Vec<String> {
-        let speaker = Speaker {
-            role,
-            subject: subject.to_owned(),
-        };
+    /// The lines of a program that has ended, redacted.
+    fn lines(&self, stderr: &[u8]) -> Vec<Line> {
         let text = String::from_utf8_lossy(stderr);
         let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let lines: Vec<Line> = lines
+        lines
             .map(|line| Line::parse(&self.redactor.line(line)))
-            .collect();
-        let first = lines.len().saturating_sub(run::LINES_PER_WINDOW as usize);
-        for line in &lines[first..] {
-            run::log(line, &speaker);
+            .collect()
+    }
+
+    /// Whether nothing was said of this version before: what is wrong with a file is wrong in every
+    /// round.
+    fn is_news(&self, of: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MAX_PROBES {
+            told.clear();
         }
-        lines.into_iter().map(|line| line.text).collect()
+        told.insert(of.to_owned())
+    }
+}
+
+/// Logs the last lines of a program that has ended.
+fn log_lines(lines: &[Line], role: &'static str, subject: &str) {
+    let speaker = Speaker {
+        role,
+        subject: subject.to_owned(),
+    };
+    let first = lines.len().saturating_sub(run::LINES_PER_WINDOW as usize);
+    for line in &lines[first..] {
+        run::log(line, &speaker);
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Book {
     /// Why the last look brought nothing.
     error: Option<ErrorReport>,
     newest_round: u64,
+    /// Everything is skipped until then, unless something becomes known before.
+    starved_until: Option<Instant>,
 }
 
 /// An item that could not be played.
@@ -96,6 +98,7 @@ impl Book {
             next_look: now,
             error: None,
             newest_round: 0,
+            starved_until: None,
         }
     }
 
@@ -146,6 +149,7 @@ impl Book {
         (now, at): (Instant, Timestamp),
     ) -> Note {
         self.last_look = Some(now);
+        self.starved_until = None;
         let objects = match listing {
             Ok(objects) => objects,
             Err(error) => {
@@ -179,6 +183,9 @@ impl Book {
 
     /// The next item that did not fail lately.
     pub fn up_next(&mut self, from: From<'_>, now: Instant) -> UpNext {
+        if self.starved_until.is_some_and(|until| now < until) {
+            return UpNext::Empty;
+        }
         let Some(playlist) = &self.playlist else {
             return UpNext::Empty;
         };
@@ -200,6 +207,9 @@ impl Book {
             up_next = playlist.next_after(position);
         }
         self.next_look = self.next_look.min(now + EMPTY_LOOK);
+        // Asked again many times a second while the slate is on, over as many items as there are.
+        let soonest = self.bad.values().map(|bad| bad.since + RETRY_ITEM).min();
+        self.starved_until = soonest;
         UpNext::Empty
     }
 
@@ -231,6 +241,7 @@ impl Book {
 
     /// Forgets a failure.
     pub fn mark_good(&mut self, key: &str) {
+        self.starved_until = None;
         self.bad.remove(key);
     }
 

@@ -187,3 +187,77 @@ impl FileInput<'_> {
         format!("color=c={STILL_COLOUR}:s={width}x{height}:r={fps}{length}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use programme::{AudioInfo, TranscodeReason};
+
+    use super::*;
+
+    const FORMAT: StreamFormat = StreamFormat {
+        width: 1280,
+        height: 720,
+        fps: 30,
+        video_kbps: 3_000,
+        audio_kbps: 128,
+    };
+
+    fn info(duration_s: Option<f64>) -> MediaInfo {
+        MediaInfo {
+            container: "mp3".to_owned(),
+            duration_s,
+            video: None,
+            audio: Some(AudioInfo {
+                codec: "mp3".to_owned(),
+                profile: None,
+                rate_hz: 48_000,
+                channels: 2,
+            }),
+        }
+    }
+
+    fn args(info: &MediaInfo, start_s: f64) -> String {
+        let codec = TranscodeReason {
+            what: "codec".to_owned(),
+            has: "mp3".to_owned(),
+            needs: "aac".to_owned(),
+        };
+        let fit = Fit::Transcode {
+            video: Vec::new(),
+            audio: vec![codec],
+        };
+        let input = FileInput {
+            url: "http://127.0.0.1:1/m/0/a.mp3",
+            start_s,
+            info,
+            fit: &fit,
+            format: FORMAT,
+        };
+        assert!(input.encodes());
+        input.args().join(" ")
+    }
+
+    #[test]
+    fn what_may_be_opened_is_bounded_before_the_file_is_named() {
+        let args = args(&info(None), 0.0);
+        let named = args.find("-i http").unwrap();
+        let formats = args.find("-format_whitelist mov,").unwrap();
+        let protocols = args
+            .find("-protocol_whitelist http,https,tcp,tls ")
+            .unwrap();
+        assert!(formats < named && protocols < named);
+        assert!(args.ends_with("-f flv pipe:1"));
+    }
+
+    #[test]
+    fn the_beginning_is_not_sought() {
+        assert!(!args(&info(None), 0.0).contains("-ss"));
+        assert!(args(&info(None), 12.5).contains("-ss 12.500 -i"));
+    }
+
+    #[test]
+    fn a_still_is_as_long_as_the_sound_that_is_left() {
+        assert!(args(&info(Some(60.0)), 12.5).contains("r=30:d=47.500"));
+        assert!(!args(&info(None), 12.5).contains(":d="));
+    }
+}

@@ -399,9 +399,12 @@ async fn run(context: &SourceContext, args: Vec<String>) -> Result<Vec<u8>, Erro
     let captured = supervise::capture(spec, RENDER_LIMITS)
         .await
         .map_err(|error| fault::not_rendered(&error))?;
-    let lines = context.log_lines(&captured.stderr, "slate", "slate");
+    let lines = context.lines(&captured.stderr);
+    super::log_lines(&lines, "slate", "slate");
     if captured.stdout.is_empty() {
-        return Err(fault::slate_nothing(lines.last().map(String::as_str)));
+        return Err(fault::slate_nothing(
+            lines.last().map(|line| line.text.as_str()),
+        ));
     }
     Ok(captured.stdout)
 }

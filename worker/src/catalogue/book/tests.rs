@@ -143,6 +143,13 @@ fn when_a_whole_round_was_skipped_the_bucket_is_looked_at_after_a_minute() {
     }
     assert_eq!(book.up_next(From::After(&from), now), UpNext::Empty);
     assert_eq!(book.next_look(), now + EMPTY_LOOK);
+    let almost = now + EMPTY_LOOK - Duration::from_secs(1);
+    assert_eq!(book.up_next(From::After(&from), almost), UpNext::Empty);
+    assert_eq!(
+        book.next_look(),
+        now + EMPTY_LOOK,
+        "asking does not put it off"
+    );
     let later = now + EMPTY_LOOK;
     let _listed = book.looked(listing(&["a", "b", "c"]), (later, at()));
     let (key, position) = item(book.up_next(From::After(&from), later));
