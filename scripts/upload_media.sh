@@ -28,6 +28,11 @@ if [[ ${*: -1} == */ && ! -d ${*: -1} ]]; then
     KEY=(--key "${*: -1}")
     set -- "${@:1:$#-1}"
 fi
+for file in "$@"; do
+    if [ ! -f "$file" ] || [ ! -r "$file" ]; then
+        fail "$EXIT_USAGE" "$file is not a file that can be read"
+    fi
+done
 CONTROLLER=$(controller_binary)
 load_env_file
 "$CONTROLLER" media upload "${KEY[@]}" -- "$@"
