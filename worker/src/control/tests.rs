@@ -136,11 +136,11 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
             match command {
                 Command::Skip(reply) => {
                     let first = seen.len() == 1;
-                    drop(reply.send(if first { Ok(()) } else { Err(NothingToSkip) }));
+                    let _ = reply.send(if first { Ok(()) } else { Err(NothingToSkip) });
                 }
                 Command::Reconfigure(config, reply) => {
                     let same = config.destinations.is_empty();
-                    drop(reply.send(if same { Ok(()) } else { Err(FormatChanged) }));
+                    let _ = reply.send(if same { Ok(()) } else { Err(FormatChanged) });
                 }
                 Command::Stop => return seen.len(),
                 Command::Take(_) | Command::Preview => {}
