@@ -235,7 +235,8 @@ impl Backlog {
         }
         self.bytes += entry.size();
         self.entries.push_back(entry);
-        if self.is_full() {
+        // One small group may not be enough where a large one follows.
+        while self.is_full() {
             self.shed();
         }
     }

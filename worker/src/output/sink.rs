@@ -34,10 +34,11 @@ const GRACE: Grace = Grace {
     again_after: Duration::from_millis(500),
     kill_after: Duration::from_secs(1),
 };
-/// For one that hangs: the first TERM is ignored by an FFmpeg that is blocked in a write.
+/// For one that hangs: there is nothing to save, and the sooner it is gone the sooner the next one
+/// connects. Blocked in a write, it ignores the first TERM.
 const GRACE_HANGING: Grace = Grace {
-    again_after: Duration::from_secs(1),
-    kill_after: Duration::from_secs(2),
+    again_after: Duration::from_millis(250),
+    kill_after: Duration::from_millis(500),
 };
 /// Pieces handed to one write: the kernel takes no more than 1024, some tens are a batch.
 const PIECES: usize = 128;
@@ -233,7 +234,7 @@ impl Sink {
         self.said().await;
     }
 
-    /// Ends an FFmpeg that hangs, within two seconds.
+    /// Ends an FFmpeg that hangs, within half a second.
     pub async fn tear_down(mut self) {
         self.terminate(GRACE_HANGING).await;
         self.said().await;
