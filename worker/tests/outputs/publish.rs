@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use storage::model::report::DestinationState;
 use storage::model::{DestinationConfig, DestinationReport, RetryConfig};
-use supervise::{CaptureLimits, ExitReason, Output, Spec};
+use supervise::{CaptureLimits, ExitReason, Spec};
 
 use super::nginx::Nginx;
 use super::stage::{KEY, PATIENCE, Stage, keyed, logs, soon};
