@@ -94,3 +94,68 @@ fn write(path: &Path, position: &PositionFile) -> anyhow::Result<()> {
     storage::atomic::write(path, &bytes)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use programme::Position;
+
+    use super::*;
+
+    fn position(item_s: f64) -> PositionFile {
+        PositionFile {
+            version: POSITION_VERSION,
+            position: Position::default(),
+            item_s,
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_worker_reads_what_the_last_one_wrote() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir
+            .path()
+            .join("streams")
+            .join("main")
+            .join("position.json");
+        let mut store = PositionStore::new(&path);
+        assert_eq!(store.load().await, None, "nothing was written yet");
+        store.save(position(1.5)).await;
+        store.save(position(2.5)).await;
+        assert_eq!(PositionStore::new(&path).load().await, Some(position(2.5)));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_position_is_a_start_from_the_beginning() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("position.json");
+        let good = serde_json::to_string(&position(1.0)).expect("JSON");
+        for text in [
+            "",
+            "{",
+            "[]",
+            &good[..good.len() / 2],
+            &good.replace("\"version\":1", "\"version\":2"),
+            &good.replace("\"item_s\":1.0", "\"item_s\":-1.0"),
+        ] {
+            storage::atomic::write(&path, text.as_bytes()).expect("written");
+            assert_eq!(PositionStore::new(&path).load().await, None, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_position_that_cannot_be_written_is_written_later() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let in_the_way = dir.path().join("streams");
+        storage::atomic::write(&in_the_way, b"a file").expect("written");
+        let path = in_the_way.join("position.json");
+        let mut store = PositionStore::new(&path);
+        store.save(position(1.0)).await;
+        assert!(store.failing);
+        std::fs::remove_file(&in_the_way).expect("there");
+        store.save(position(2.0)).await;
+        assert!(!store.failing);
+        assert_eq!(store.load().await, Some(position(2.0)));
+    }
+}

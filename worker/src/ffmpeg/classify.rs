@@ -187,7 +187,8 @@ mod tests {
         for line in [
             "[tls @ 0x562f] [error] An unexpected TLS packet was received.",
             "[tls @ 0x558238d2e540] [error] error:0A00010B:SSL routines::wrong version number",
-            "[tls @ 0x5582] [error] Unable to verify peer certificate: The certificate is NOT trusted.",
+            "[tls @ 0x55c8] [error] Peer certificate failed verification",
+            "[tls @ 0x5641] [error] error:0A000086:SSL routines::certificate verify failed",
         ] {
             assert_eq!(of(line), Some(Complaint::Tls), "{line}");
         }

@@ -9,7 +9,7 @@ use storage::model::{DestinationConfig, DestinationReport, RetryConfig};
 use supervise::{CaptureLimits, ExitReason, Spec};
 
 use super::nginx::Nginx;
-use super::stage::{KEY, PATIENCE, Stage, keyed, logs, soon};
+use super::stage::{Clip, KEY, PATIENCE, Stage, keyed, logs, soon};
 
 fn is_live(report: &DestinationReport) -> bool {
     report.state == DestinationState::Live
@@ -236,5 +236,42 @@ async fn a_changed_configuration_touches_only_what_changed() {
     // The same key at the same server: it was never refused for a publisher that was still there.
     assert_eq!((second.name.as_str(), second.retry_count), ("renamed", 0));
     assert_eq!(stage.report().connections, 1, "the other was not touched");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_srt_a_change_of_size_reaches_the_viewer() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = socket.local_addr().expect("bound").port();
+    drop(socket);
+    let listen = format!("srt://127.0.0.1:{port}?mode=listener");
+    let spec = Spec::new("ffmpeg")
+        .args(["-nostdin", "-v", "level+info", "-nostats", "-i", &listen])
+        .args([
+            "-t",
+            "9",
+            "-vf",
+            "showinfo",
+            "-autoscale",
+            "0",
+            "-f",
+            "null",
+            "-",
+        ]);
+    let limits = CaptureLimits {
+        timeout: PATIENCE,
+        max_bytes: 4 << 20,
+    };
+    let viewer = tokio::spawn(supervise::capture(spec, limits));
+    let url = format!("srt://127.0.0.1:{port}");
+    let stage = Stage::start(vec![keyed("srt", &url)], soon()).await;
+    stage.change_clip(Clip::make(320, 180).await);
+    stage.until("live", is_live).await;
+    assert!(publishers(&url).iter().all(|(_, line)| !line.contains(KEY)));
+    let seen = viewer.await.expect("no panic").expect("runs");
+    let said = String::from_utf8_lossy(&seen.stderr);
+    for size in [" s:640x360 ", " s:320x180 "] {
+        assert!(said.contains(size), "{size} is missing");
+    }
     stage.stop().await;
 }
