@@ -30,6 +30,7 @@ mod envelope;
 mod error;
 mod events;
 mod health;
+mod local_media;
 mod media;
 mod metrics;
 mod page;
@@ -44,8 +45,8 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use storage::layout::Layout;
+use storage::media::MediaStore;
 use storage::media::server::MediaServer;
-use storage::media::{MediaStore, local};
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -62,7 +63,6 @@ use crate::registry::Registry;
 
 /// No configuration is near this; uploads go to `/local-media` or straight to the bucket.
 const BODY_LIMIT_BYTES: usize = 256 * 1024;
-const LOCAL_UPLOAD_LIMIT_BYTES: u64 = 64 << 30;
 const CORS_MAX_AGE: Duration = Duration::from_hours(1);
 
 /// What the API stands on.
@@ -92,10 +92,11 @@ struct Shared {
 pub fn router(config: &Config, parts: Parts) -> Router {
     let gate = Gate::new(config);
     let (open, document) = open_routes().split_for_parts();
-    let (guarded, document) = OpenApiRouter::with_openapi(document)
+    let (guarded, mut document) = OpenApiRouter::with_openapi(document)
         .merge(guarded_routes())
         .split_for_parts();
-    let local_media = local_media(&parts.store);
+    schema::tell_of_the_token(&mut document);
+    let local_media = local_media::router(&parts.store);
     let cache_dir = media::dir(&config.layout.cache_dir);
     let shared = Shared {
         prober: Prober::start(
@@ -155,13 +156,6 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(preview::file))
         .routes(routes!(metrics::metrics))
         .routes(routes!(schema::openapi))
-}
-
-fn local_media(store: &MediaStore) -> Router {
-    match store {
-        MediaStore::Local(store) => local::router(store.clone(), LOCAL_UPLOAD_LIMIT_BYTES),
-        MediaStore::S3(_) => Router::new(),
-    }
 }
 
 /// Off unless origins are named: the layer then adds nothing to any answer.

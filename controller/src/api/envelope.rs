@@ -77,8 +77,7 @@ fn shaped(mut response: Response, id: &str) -> Response {
         let (mut head, _) = response.into_parts();
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::CONTENT_TYPE);
-        let code = error.code();
-        tracing::debug!(code, "refused");
+        tracing::debug!(code = error.code(), "refused");
         response = (error.status(), Json(error.into_body(id))).into_response();
         response.headers_mut().extend(head.headers);
     }

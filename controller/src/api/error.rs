@@ -4,6 +4,8 @@
 //! [`super::envelope`], which knows the request's id and writes the body. So the id cannot be
 //! forgotten, and answers that axum makes by itself get the same shape.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -17,7 +19,7 @@ use crate::stream::RequestError;
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     problems: Vec<Problem>,
     retry_after_s: Option<u32>,
@@ -34,7 +36,7 @@ pub(super) struct ErrorBody {
 struct ErrorDetail {
     /// Stable, snake case (`already_running`, `not_found`, `invalid_config`).
     #[schema(example = "already_running")]
-    code: &'static str,
+    code: Cow<'static, str>,
     /// For the operator: what happened, to what, and what to do.
     message: String,
     /// The answer's `X-Request-Id`; log lines of this request carry it too.
@@ -57,10 +59,14 @@ struct ProblemDetail {
 // === impl ApiError ===
 
 impl ApiError {
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             status,
-            code,
+            code: code.into(),
             message: message.into(),
             problems: Vec::new(),
             retry_after_s: None,
@@ -107,8 +113,8 @@ impl ApiError {
         self.status
     }
 
-    pub(super) fn code(&self) -> &'static str {
-        self.code
+    pub(super) fn code(&self) -> &str {
+        &self.code
     }
 
     /// The body for the request of this id.
@@ -144,7 +150,7 @@ impl IntoResponse for ApiError {
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let message = error.to_string();
-        let new = |status, code| Self::new(status, code, message);
+        let new = |status, code: &'static str| Self::new(status, code, message);
         match error {
             RequestError::UnknownStream(_) => new(StatusCode::NOT_FOUND, "unknown_stream"),
             RequestError::StreamNotNamed(0) => Self::new(

@@ -86,14 +86,14 @@ fn of_streams(to: &mut Exposition, streams: &[StreamStatus]) {
         "stream_state",
         "State of the stream: 1 for the one it is in.",
         streams,
-        &STATES,
+        ("state", &STATES),
         |s| Some(s.state),
     );
     to.states(
         "stream_on_air",
         "What the viewer sees: 1 for the one on air.",
         streams,
-        &ON_AIR,
+        ("kind", &ON_AIR),
         |s| s.on_air.as_ref().map(|on_air| on_air.kind),
     );
     to.each_stream(
@@ -239,13 +239,13 @@ impl Exposition {
         name: &str,
         help: &str,
         streams: &[StreamStatus],
-        all: &[(T, &str)],
+        (label, all): (&str, &[(T, &str)]),
         read: impl Fn(&StreamStatus) -> Option<T>,
     ) {
         self.family(name, Kind::Gauge, help);
         for stream in streams {
-            for (state, label) in all {
-                let labels = [("stream", stream.stream_id.as_str()), ("state", label)];
+            for (state, name_of_it) in all {
+                let labels = [("stream", stream.stream_id.as_str()), (label, name_of_it)];
                 self.sample(name, &labels, u8::from(read(stream) == Some(*state)));
             }
         }

@@ -4,8 +4,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, Response};
 use utoipa::{Modify, OpenApi};
 
 /// What stands above the routes.
@@ -48,6 +48,29 @@ impl Modify for Token {
 /// The document without routes: the router adds each as it is mounted.
 pub(super) fn head() -> Document {
     Head::openapi()
+}
+
+/// Adds what every guarded route can answer; the open ones say so by `security(())`.
+pub(super) fn tell_of_the_token(document: &mut Document) {
+    let refusal = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+    let refused = Response::builder()
+        .description("`unauthorized`: the token is missing or wrong")
+        .content("application/json", refusal)
+        .build();
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            if operation.security.is_none() {
+                let responses = &mut operation.responses.responses;
+                responses.insert("401".to_owned(), refused.clone().into());
+            }
+        }
+    }
 }
 
 /// The document as it is sent.
