@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Control;
 
 /// Sent at least this often, so that the reader knows the worker is there, and sees the counters.
-const EVERY: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(2);
 
 /// The first report comes at once.
 pub(super) async fn events(
