@@ -116,7 +116,8 @@ fn place() -> std::io::Result<Place> {
 }
 
 fn log_to_stderr(logging: &Logging) {
-    let filter = EnvFilter::new(&logging.filter);
+    let limits = storage::media::LOG_LIMITS.join(",");
+    let filter = EnvFilter::new(format!("{},{limits}", logging.filter));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

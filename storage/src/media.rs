@@ -33,6 +33,15 @@ use crate::model::StorageSettings;
 use crate::model::job::Provider;
 use crate::secret::Secret;
 
+/// Log filter directives, to be added after the operator's: below `info` the SDK logs credentials'
+/// ids and requests as they are signed.
+pub const LOG_LIMITS: [&str; 4] = [
+    "aws_config=info",
+    "aws_runtime=info",
+    "aws_sigv4=info",
+    "aws_smithy_runtime=info",
+];
+
 /// Extensions of what FFmpeg can be expected to play; `STORAGE_EXTENSIONS` replaces them.
 pub const DEFAULT_EXTENSIONS: [&str; 10] = [
     "mp4", "mov", "mkv", "webm", "m4v", "ts", "flv", "mp3", "m4a", "wav",

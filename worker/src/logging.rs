@@ -56,7 +56,8 @@ pub fn init(
     filter: Option<&str>,
     log_file: &Path,
 ) -> Result<LogRing, LoggingError> {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info"))
+    let limits = storage::media::LOG_LIMITS.join(",");
+    let filter = EnvFilter::try_new(format!("{},{limits}", filter.unwrap_or("info")))
         .map_err(|error| LoggingError(format!("RUST_LOG: {error}")))?;
     let ring = LogRing::default();
     let sink = Sink {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use programme::format::AUDIO_RATE_HZ;
 use programme::{Fit, Position, StreamFormat};
+use storage::model::report::ItemProblem;
 use storage::model::{ErrorReport, Job, PositionFile, WorkerReport};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub format: StreamFormat,
     /// Rendered in that shape.
     pub slate: Arc<Slate>,
+    /// Why it is the generated card and not what the configuration asks for.
+    pub slate_problem: Option<ItemProblem>,
     /// The programme.
     pub catalogue: Catalogue,
     /// How sources are opened.
@@ -88,6 +91,7 @@ pub struct Playout {
     timeline: Timeline,
     pacer: Pacer,
     slate: Arc<Slate>,
+    slate_problem: Option<ItemProblem>,
     slate_source: SlateSource,
     /// Its next packet.
     slate_packet: Option<Packet>,
@@ -134,6 +138,7 @@ impl Playout {
             slate_source: SlateSource::new(&parts.slate),
             slate_packet: None,
             slate: parts.slate,
+            slate_problem: parts.slate_problem,
             air: Air::Nothing,
             since: Since::now(),
             current: None,
@@ -334,7 +339,6 @@ impl Playout {
         tracing::info!(
             item = %item.object.key,
             position_s = item.source.start_s(),
-            fit = ?item.source.fit(),
             "on air"
         );
         self.air = Air::Current;

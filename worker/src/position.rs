@@ -6,12 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+use storage::document::{self, Document, Opened};
 use storage::model::PositionFile;
 
 /// Version of [`PositionFile`] this build writes and reads.
 pub const POSITION_VERSION: u32 = 1;
 
-/// The one writer of a stream's position file.
+/// Where a stream's position file is read and written.
 #[derive(Debug)]
 pub struct PositionStore {
     path: PathBuf,
@@ -27,20 +28,29 @@ impl PositionStore {
         }
     }
 
-    /// Where the programme stood, if that is known.
+    /// Where the programme stood, if that is known: of a damaged file, the last good copy.
     pub async fn load(&self) -> Option<PositionFile> {
         let path = self.path.clone();
-        let read = tokio::task::spawn_blocking(move || read(&path)).await;
-        match read.expect("reading a position does not panic") {
-            Ok(position) => position,
+        let read = tokio::task::spawn_blocking(move || document::read::<PositionFile>(&path)).await;
+        let position = match read.expect("reading a position does not panic") {
+            Ok(Opened::Absent) => None,
+            Ok(Opened::Loaded { value, .. }) => Some(value),
+            Ok(Opened::Corrupt(corrupt)) => {
+                tracing::warn!(
+                    path = %self.path.display(), flaw = %corrupt.flaw,
+                    "the stored position is damaged; its last good copy is used, if there is one"
+                );
+                corrupt.last_good.map(|copy| copy.value)
+            }
             Err(error) => {
                 tracing::warn!(
-                    path = %self.path.display(), error = format!("{error:#}"),
-                    "the stored position cannot be used; the programme starts from its beginning"
+                    path = %self.path.display(), %error,
+                    "the stored position cannot be read; the programme starts from its beginning"
                 );
                 None
             }
-        }
+        };
+        position.filter(|position| position.item_s.is_finite() && position.item_s >= 0.0)
     }
 
     /// Writes `position` down, durably, or logs once that it cannot.
@@ -66,32 +76,16 @@ impl PositionStore {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Option<PositionFile>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let file: PositionFile = serde_json::from_slice(&bytes)?;
-    anyhow::ensure!(
-        file.version == POSITION_VERSION,
-        "version {} is not the {POSITION_VERSION} this build reads",
-        file.version
-    );
-    anyhow::ensure!(
-        file.item_s.is_finite() && file.item_s >= 0.0,
-        "item_s {} is not a time",
-        file.item_s
-    );
-    Ok(Some(file))
-}
-
+/// A damaged position is worth nothing to anybody, so it is written over.
 fn write(path: &Path, position: &PositionFile) -> anyhow::Result<()> {
-    let bytes = serde_json::to_vec(position)?;
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    storage::atomic::write(path, &bytes)?;
+    let (mut document, opened) = Document::<PositionFile>::open(path)?;
+    match opened {
+        Opened::Absent | Opened::Loaded { .. } => document.save(position)?,
+        Opened::Corrupt(_) => document.save_over(position)?,
+    };
     Ok(())
 }
 

@@ -6,13 +6,14 @@
 //! 4. the slate: without one nothing goes on air;
 //! 5. playout, until it is told to stop or every destination was given up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use programme::{FormatChoice, StreamFormat};
 use storage::media::MediaStore;
 use storage::media::server::MediaServer;
-use storage::model::report::exit_code;
-use storage::model::{ErrorReport, Job, JobSecrets, WorkerExit, WorkerReport};
+use storage::model::report::{ItemProblem, exit_code};
+use storage::model::{ErrorReport, Job, JobSecrets, SlateConfig, WorkerExit, WorkerReport};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -106,11 +107,11 @@ async fn build(
     let format = settle_format(&job, &catalogue, &sources).await;
     let (fanout, slate, resume) = tokio::join!(
         Fanout::start(&job, secrets, format),
-        Slate::render(&sources, format, job.config.slate.as_ref()),
+        render_slate(&sources, format, job.config.slate.as_ref()),
         position.load(),
     );
-    let slate = match slate {
-        Ok(slate) => slate,
+    let (slate, slate_problem) = match slate {
+        Ok(rendered) => rendered,
         Err(error) => {
             fanout.stop().await;
             catalogue.close().await;
@@ -122,6 +123,7 @@ async fn build(
         job,
         format,
         slate,
+        slate_problem,
         catalogue,
         sources,
         fanout,
@@ -129,6 +131,33 @@ async fn build(
         commands,
         report,
     })
+}
+
+/// The slate, and why it is the generated card although another picture is configured: a picture
+/// that is gone must not keep a channel dark.
+async fn render_slate(
+    sources: &SourceContext,
+    format: StreamFormat,
+    config: Option<&SlateConfig>,
+) -> Result<(Arc<Slate>, Option<ItemProblem>), ErrorReport> {
+    let failed = match (Slate::render(sources, format, config).await, config) {
+        (Ok(slate), _) => return Ok((slate, None)),
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(config)) => ItemProblem {
+            key: config.key.clone(),
+            error,
+            at: jiff::Timestamp::now(),
+        },
+    };
+    tracing::error!(
+        key = failed.key,
+        error_type = failed.error.error_type,
+        hint = failed.error.hint,
+        "the generated card stands in for the slate: {}",
+        failed.error.message
+    );
+    let card = Slate::render(sources, format, None).await?;
+    Ok((card, Some(failed)))
 }
 
 /// The format on air. `"auto"` takes what most of the first items have, as far as they can be
@@ -155,7 +184,13 @@ async fn settle_format(job: &Job, catalogue: &Catalogue, sources: &SourceContext
         );
     }
     let format = programme::format::auto(infos.iter());
-    tracing::info!(?format, items = infos.len(), "format settled");
+    tracing::info!(
+        width = format.width,
+        height = format.height,
+        fps = format.fps,
+        items = infos.len(),
+        "format settled"
+    );
     format
 }
 

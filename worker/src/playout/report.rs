@@ -105,6 +105,7 @@ impl Playout {
             report.on_air = on_air;
             report.destinations = self.fanout.reports();
             report.programme = self.catalogue.report();
+            report.programme.problems.extend(self.slate_problem.clone());
             report.preview = self.fanout.preview();
             report.counters = AirCounters {
                 air_ms: self.released_ms.max(0).unsigned_abs(),
