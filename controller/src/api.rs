@@ -95,7 +95,7 @@ pub fn router(config: &Config, parts: Parts) -> Router {
     let (guarded, mut document) = OpenApiRouter::with_openapi(document)
         .merge(guarded_routes())
         .split_for_parts();
-    schema::tell_of_the_token(&mut document);
+    schema::complete(&mut document);
     let local_media = local_media::router(&parts.store);
     let cache_dir = media::dir(&config.layout.cache_dir);
     let shared = Shared {

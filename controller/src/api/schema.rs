@@ -2,10 +2,10 @@
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi as Document, Ref, Response};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 
 /// What stands above the routes.
@@ -50,12 +50,15 @@ pub(super) fn head() -> Document {
     Head::openapi()
 }
 
-/// Adds what every guarded route can answer; the open ones say so by `security(())`.
-pub(super) fn tell_of_the_token(document: &mut Document) {
-    let refusal = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+/// Adds what is the same for all: a plain description where none was written, and the answer to a
+/// call without a token. The open routes say `security(())`.
+pub(super) fn complete(document: &mut Document) {
     let refused = Response::builder()
         .description("`unauthorized`: the token is missing or wrong")
-        .content("application/json", refusal)
+        .content(
+            "application/json",
+            Content::new(Some(Ref::from_schema_name("ErrorBody"))),
+        )
         .build();
     for item in document.paths.paths.values_mut() {
         let operations = [
@@ -65,11 +68,26 @@ pub(super) fn tell_of_the_token(document: &mut Document) {
             &mut item.delete,
         ];
         for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
             if operation.security.is_none() {
-                let responses = &mut operation.responses.responses;
                 responses.insert("401".to_owned(), refused.clone().into());
             }
+            for (status, response) in responses {
+                describe(status, response);
+            }
         }
+    }
+}
+
+fn describe(status: &str, response: &mut RefOr<Response>) {
+    let reason = status
+        .parse::<StatusCode>()
+        .ok()
+        .and_then(|status| status.canonical_reason());
+    if let (RefOr::T(response), Some(reason)) = (response, reason)
+        && response.description.is_empty()
+    {
+        response.description = reason.to_owned();
     }
 }
 

@@ -72,6 +72,9 @@ async fn upload(store: &MediaStore, files: &[PathBuf], key: Option<&str>) -> any
         _ => None,
     };
     for file in files {
+        tokio::fs::metadata(file)
+            .await
+            .with_context(|| format!("cannot read {}", file.display()))?;
         let name = file
             .file_name()
             .and_then(|name| name.to_str())

@@ -1,5 +1,5 @@
 // The page: follows one stream's events, plays its preview, and sends the operator's wishes.
-// No library but hls.js, no framework, no build step. Nothing from the API is ever set as HTML.
+// No framework, no build step; the picture is player.js. Nothing from the API is ever set as HTML.
 'use strict';
 
 const $ = (id) => document.getElementById(id);
@@ -127,7 +127,9 @@ function choose(id) {
   streamId = id;
   status = null;
   location.hash = id;
-  $('log-lines').replaceChildren();
+  fill($('log-lines'), []);
+  $('media-box').hidden = true;
+  readMedia().catch(() => {});
   stopPlayer();
   following = new AbortController();
   follow(id, following.signal);
@@ -145,7 +147,10 @@ function element(tag, className, ...content) {
 /** Replaces children only when they differ: a selection or a focus survives the next event. */
 function fill(parent, children) {
   const next = element('div', '', ...children);
-  if (parent.innerHTML !== next.innerHTML) parent.replaceChildren(...next.childNodes);
+  const drawn = next.innerHTML;
+  if (parent.drawn === drawn) return;
+  parent.drawn = drawn;
+  parent.replaceChildren(...next.childNodes);
 }
 
 function linked(health) {
@@ -194,7 +199,10 @@ function showState() {
   $('state').textContent = STATE_TEXT[state] ?? state;
   $('mark').classList.toggle('on', state === 'running' || state === 'degraded');
   document.title = `${STATE_TEXT[state] ?? state} · ${streamId}`;
-  $('error').hidden = !error || state === 'stopped';
+  // What a destination or the slate says of itself need not be said twice.
+  const elsewhere = [...status.destinations.map((to) => to.error?.message), status.on_air?.reason];
+  const said = error && elsewhere.some((text) => text && error.message.endsWith(text));
+  $('error').hidden = !error || said || state === 'stopped';
   fill($('error'), troubleText(error));
   const format = status.format;
   const facts = [
@@ -225,6 +233,7 @@ function showOnAir() {
   const why = air?.reason ?? (status.programme.error && status.programme.error.message);
   $('reason').hidden = !why;
   $('reason').textContent = why ?? '';
+  markMedia();
   tick();
 }
 
@@ -313,91 +322,43 @@ function span(seconds) {
 const time = (timestamp) => new Date(timestamp).toLocaleTimeString();
 const count = (n, noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
-// --- the picture -------------------------------------------------------------------------------
+// --- the media ---------------------------------------------------------------------------------
 
-let hls = null;
-let opening = null;        // the stream whose preview is being waited for
+const FIT_TEXT = { copy: 'copied', transcode: 'transcoded', unplayable: 'unplayable', unknown: 'unreadable', pending: '…' };
 
-function showPlayer() {
-  const on = status.on_air && (status.state === 'running' || status.state === 'degraded');
-  if (!on || document.hidden) {
-    stopPlayer();
-    cover(status.state === 'starting' ? 'Going on air…' : STATE_TEXT[status.state], status.state === 'starting');
-  } else if (!hls && opening !== streamId) {
-    openPlayer(streamId);
+async function watchMedia() {
+  for (;;) {
+    const pending = streamId && !document.hidden ? await readMedia().catch(() => 0) : 0;
+    await pause(pending > 0 ? 1000 : streamId ? 20000 : 500);
   }
 }
 
-/** Asking for the playlist starts the preview; it has a picture some seconds later. */
-async function openPlayer(id) {
-  opening = id;
-  const playlist = `/preview/${id}/index.m3u8`;
-  cover('Starting the preview…', true);
-  while (opening === id) {
-    try {
-      const response = await call(playlist);
-      if (response.ok && opening === id) return play(playlist);
-    } catch {
-      // Tried again.
-    }
-    await pause(700);
+async function readMedia() {
+  const response = await call(`/media?stream_id=${streamId}`);
+  $('media-box').hidden = false;
+  if (!response.ok) {
+    fill($('media'), [element('p', 'trouble', (await response.json()).error.message)]);
+    return 0;
   }
+  const list = await response.json();
+  const total = list.objects.reduce((sum, object) => sum + (object.duration_s ?? 0), 0);
+  $('media-total').textContent = `${count(list.objects.length, 'file')} · ${span(total)}`;
+  fill($('media'), list.objects.length > 0 ? list.objects.map(mediaLine) : [element('p', 'dim', 'Nothing that can be played yet.')]);
+  markMedia();
+  return list.pending;
 }
 
-function play(playlist) {
-  opening = null;
-  const video = $('video');
-  if (!Hls.isSupported()) {
-    // Safari plays HLS by itself, but cannot send a token.
-    video.src = playlist;
-    video.play();
-    return uncover();
-  }
-  hls = new Hls({
-    liveSyncDurationCount: 2,
-    liveMaxLatencyDurationCount: 6,
-    xhrSetup: (xhr) => {
-      for (const [name, value] of Object.entries(headers())) xhr.setRequestHeader(name, value);
-    },
-  });
-  hls.on(Hls.Events.ERROR, (_, error) => {
-    if (!error.fatal) return;
-    if (error.type === Hls.ErrorTypes.MEDIA_ERROR) return hls.recoverMediaError();
-    stopPlayer();
-    setTimeout(() => status && showPlayer(), 1000);
-  });
-  hls.loadSource(playlist);
-  hls.attachMedia(video);
-  // Muted, so the browser lets it play by itself.
-  video.play().catch(() => {});
+function mediaLine({ key, duration_s: length, fit }) {
+  const chip = element('span', `chip ${fit.how}`, FIT_TEXT[fit.how] ?? fit.how);
+  chip.title = fit.how === 'transcode' ? reasons(fit) : fit.reason ?? '';
+  const line = element('div', 'object', element('b', '', key), element('span', 'dim', length ? span(length) : ''), chip);
+  line.dataset.key = key;
+  return line;
 }
 
-function stopPlayer() {
-  opening = null;
-  hls?.destroy();
-  hls = null;
+function markMedia() {
+  for (const line of $('media').children) line.classList.toggle('now', line.dataset.key === status?.on_air?.item);
 }
-
-function cover(text, busy) {
-  $('cover').hidden = false;
-  $('cover-text').textContent = text;
-  $('spinner').hidden = !busy;
-  $('player-buttons').hidden = true;
-}
-
-function uncover() {
-  $('cover').hidden = true;
-  $('player-buttons').hidden = false;
-}
-
-$('video').addEventListener('playing', uncover);
-$('mute').onclick = () => {
-  $('video').muted = !$('video').muted;
-  $('mute').textContent = $('video').muted ? 'Sound off' : 'Sound on';
-};
-$('full').onclick = () => (document.fullscreenElement ? document.exitFullscreen() : $('screen').requestFullscreen());
-// Nobody looks at a hidden tab: the preview ends by itself a minute later.
-document.addEventListener('visibilitychange', () => status && showPlayer());
 
 // --- the log -----------------------------------------------------------------------------------
 
@@ -452,6 +413,10 @@ $('stop').onclick = () => {
 };
 $('ask-stop').addEventListener('close', () => $('ask-stop').returnValue === 'yes' && wish('stop'));
 
-setInterval(tick, 250);
-watchStreams();
-watchLog();
+// When player.js is there too.
+addEventListener('DOMContentLoaded', () => {
+  setInterval(tick, 250);
+  watchStreams();
+  watchLog();
+  watchMedia();
+});

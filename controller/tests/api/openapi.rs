@@ -72,6 +72,7 @@ async fn every_operation_tells_its_errors_and_whether_it_is_open() {
                 );
             }
             for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].is_string(), "{what} {status}");
                 if status.as_str() >= "400" {
                     let schema = &response["content"]["application/json"]["schema"]["$ref"];
                     assert_eq!(schema, "#/components/schemas/ErrorBody", "{what} {status}");
