@@ -187,12 +187,13 @@ pub fn ten() -> Vec<(String, PathBuf)> {
     .collect()
 }
 
-/// A fitting file of some length with a keyframe every second.
+/// A fitting file of some length with a keyframe every second and its index at the front.
 pub fn long() -> PathBuf {
     let clip = Clip {
         name: "long.mp4",
         seconds: 60.0,
         gop: 30,
+        more: &["-movflags", "+faststart"],
         ..Clip::default()
     };
     clip.file()

@@ -66,7 +66,11 @@ impl Report {
     }
 
     fn judge_pictures(&mut self, video: &[&Tag]) {
-        let mut shown: Vec<i64> = video.iter().map(|tag| tag.pts_ms).collect();
+        // Of the last pictures, those that present between others may not have been decoded yet
+        // when the session ended.
+        let complete_until = video.last().map_or(0, |tag| tag.dts_ms);
+        let shown = video.iter().map(|tag| tag.pts_ms);
+        let mut shown: Vec<i64> = shown.filter(|pts| *pts <= complete_until).collect();
         shown.sort_unstable();
         let steps = || shown.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
         let longest = steps().max_by_key(|(step, _)| *step).unwrap_or_default();

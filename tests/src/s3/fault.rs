@@ -10,6 +10,7 @@ use futures_util::stream::{self, BoxStream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::Response;
 use hyper::body::Frame;
+use hyper::header::CONTENT_RANGE;
 use tokio::sync::Semaphore;
 
 /// An answer's body, spoiled or not.
@@ -24,7 +25,7 @@ pub enum Fault {
     Late(Duration),
     /// The connection breaks after this many bytes of the body.
     Cut(u64),
-    /// The body stands still after this many bytes, until the faults are cleared.
+    /// Nothing behind this offset of the object comes, until the faults are cleared.
     Stall(u64, Gate),
     /// The body comes at this many bytes per second.
     Slow(u64),
@@ -35,7 +36,7 @@ pub enum Fault {
 pub struct Gate(Arc<Semaphore>);
 
 impl Fault {
-    /// Stands still after `bytes` of each body.
+    /// Stands still where a body reaches this offset of the object, however often it is asked for.
     pub fn stall_after(bytes: u64) -> Self {
         Self::Stall(bytes, Gate(Arc::new(Semaphore::new(0))))
     }
@@ -71,6 +72,7 @@ impl Fault {
 
 /// Spoils the body of a real answer.
 pub(super) fn apply(response: s3s::HttpResponse, fault: Option<Fault>) -> Response<FaultyBody> {
+    let offset = offset(&response);
     response.map(|body| match fault {
         None | Some(Fault::Status(_) | Fault::Late(_)) => body.boxed_unsync(),
         Some(fault) => {
@@ -88,7 +90,16 @@ pub(super) fn apply(response: s3s::HttpResponse, fault: Option<Fault>) -> Respon
     })
 }
 
+/// Where in the object the body begins.
+fn offset(response: &s3s::HttpResponse) -> u64 {
+    let range = response.headers().get(CONTENT_RANGE);
+    range
+        .and_then(|value| value.to_str().ok()?.strip_prefix("bytes ")?.split('-').next()?.parse().ok())
+        .unwrap_or(0)
+}
+
 struct Spoiled {
+    offset: u64,
     chunks: BoxStream<'static, Result<Bytes, s3s::StdError>>,
     sent: u64,
     fault: Fault,
@@ -101,7 +112,7 @@ impl Spoiled {
                 let broken = io::Error::from(io::ErrorKind::ConnectionReset);
                 return Some((Err(broken.into()), self));
             }
-            Fault::Stall(after, gate) if self.sent >= *after => {
+            Fault::Stall(after, gate) if self.offset + self.sent >= *after => {
                 // Never granted: ends, with an error, when the gate is closed for good.
                 drop(gate.0.acquire().await);
             }

@@ -53,7 +53,6 @@ fn a_stalled_source_is_covered_by_the_slate_until_it_goes_on() {
     let bucket = Bucket::with(&[("long.mp4", &media::long())]);
     let receiver = Receiver::start();
     let size = fs::metadata(media::long()).unwrap().len();
-    // Its index stands at the end, so it is read in three pieces; each stops after a quarter.
     bucket.fault("long.mp4", Fault::stall_after(size / 4));
     let controller = Setup::new(bucket.environment())
         .stream("main", to_one(&receiver.url()))
@@ -121,9 +120,9 @@ fn a_file_shorter_than_it_says_is_followed_by_the_next() {
         .start();
     controller.start("main");
     controller.wait_on_air("main", "b.mp4", Duration::from_secs(25));
-    let status = controller.status("main");
-    let problem = &status["programme"]["problems"][0];
-    assert_eq!(problem["key"], "a.mp4", "{status:#}");
+    controller.wait("main", "the lie is told", SOON, |status| {
+        status["programme"]["problems"][0]["key"] == "a.mp4"
+    });
     receiver.wait_for_span(10_000, SOON);
     controller.stop("main");
     let report = Report::of(&receiver.only_connection().messages);
