@@ -94,7 +94,16 @@ pub(super) fn apply(response: s3s::HttpResponse, fault: Option<Fault>) -> Respon
 fn offset(response: &s3s::HttpResponse) -> u64 {
     let range = response.headers().get(CONTENT_RANGE);
     range
-        .and_then(|value| value.to_str().ok()?.strip_prefix("bytes ")?.split('-').next()?.parse().ok())
+        .and_then(|value| {
+            value
+                .to_str()
+                .ok()?
+                .strip_prefix("bytes ")?
+                .split('-')
+                .next()?
+                .parse()
+                .ok()
+        })
         .unwrap_or(0)
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use e2e::canary::{STREAM_KEY, Watch};
+use e2e::canary::{OTHER_STREAM_KEY, Watch};
 use e2e::controller::{Controller, Setup, repository, to_one};
 use e2e::media::{self, bad};
 use e2e::rtmp::Receiver;
@@ -33,7 +33,7 @@ fn ffmpeg(version: &str) -> Option<PathBuf> {
 fn whole_chain(ffmpeg: &Path) {
     let mut files = bad::all();
     files.retain(|f| ["hevc.mp4", "text.mp4", "video-only.mp4"].contains(&f.key));
-    let bucket = Bucket::with(&[("a.mp4", &bad::good()), ("z.ts", &media::ten()[7].1)]);
+    let bucket = Bucket::with(&[("a.mp4", &bad::good()), ("z.mkv", &media::ten()[2].1)]);
     for file in &files {
         bucket.put(file.key, &file.file);
     }
@@ -44,7 +44,7 @@ fn whole_chain(ffmpeg: &Path) {
         .start();
     controller.start("main");
     receiver.wait_for_media(0, SOON);
-    for key in ["hevc.mp4", "video-only.mp4", "z.ts", "a.mp4"] {
+    for key in ["hevc.mp4", "video-only.mp4", "z.mkv", "a.mp4"] {
         controller.wait_on_air("main", key, SOON);
     }
     let status = controller.status("main");
@@ -63,7 +63,7 @@ fn keyed(ffmpeg: &Path, receiver: &Receiver, allow: bool) -> (Controller, TempDi
     let destination = json!({ "name": "out", "url": receiver.url(), "key_env": "OUT_KEY" });
     let controller = Setup::local(folder.path())
         .variable("FFMPEG_BIN", &ffmpeg.display().to_string())
-        .variable("OUT_KEY", STREAM_KEY)
+        .variable("OUT_KEY", OTHER_STREAM_KEY)
         .variable("ALLOW_ARGV_SECRETS", if allow { "true" } else { "false" })
         .stream(
             "main",
@@ -82,7 +82,7 @@ fn the_whole_chain_runs_on_ffmpeg_7() {
     let watch = Watch::start(controller.pid(), controller.directory().join("run"));
     controller.start("main");
     receiver.wait_for_span(1_000, SOON);
-    assert_eq!(receiver.look(|all| all[0].key.clone()), STREAM_KEY);
+    assert_eq!(receiver.look(|all| all[0].key.clone()), OTHER_STREAM_KEY);
     watch.finish();
 }
 
@@ -109,5 +109,5 @@ fn a_key_that_ffmpeg_9_would_show_is_refused_unless_allowed() {
     let (allowed, _folder) = keyed(&ffmpeg, &receiver, true);
     allowed.start("main");
     receiver.wait_for_span(1_000, SOON);
-    assert_eq!(receiver.look(|all| all[0].key.clone()), STREAM_KEY);
+    assert_eq!(receiver.look(|all| all[0].key.clone()), OTHER_STREAM_KEY);
 }

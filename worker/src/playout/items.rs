@@ -120,7 +120,9 @@ impl Playout {
                 let problem = report::item_problem(&item, why);
                 let version = &item.object.version;
                 self.catalogue.mark_bad(&item.position, version, problem);
+                // Asked at once: a skip that met this item is to find the one behind it.
                 self.plan = None;
+                self.plan(now);
             }
         }
         self.close(item);
