@@ -79,6 +79,7 @@ pub(super) fn apply(response: s3s::HttpResponse, fault: Option<Fault>) -> Respon
             let chunks = body.into_data_stream().boxed();
             let spoiled = stream::unfold(
                 Spoiled {
+                    offset,
                     chunks,
                     sent: 0,
                     fault,
