@@ -115,7 +115,7 @@ struct UploadHeaders {
 /// Playable objects with size, duration and fit
 ///
 /// Answers within 5 s; objects that were not looked into by then have the fit `pending`.
-#[utoipa::path(get, path = "/media", tag = "media", params(MediaQuery), responses(
+#[utoipa::path(get, path = "/media", operation_id = "list_media", tag = "media", params(MediaQuery), responses(
     (status = 200, body = MediaList),
     (status = 404, body = ErrorBody, description = "`unknown_stream`"),
     (status = 502, body = ErrorBody, description = "The store failed; the code says how"),

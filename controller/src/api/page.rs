@@ -20,7 +20,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page
-#[utoipa::path(get, path = "/", tag = "page", security(()), responses(
+#[utoipa::path(get, path = "/", operation_id = "page", tag = "page", security(()), responses(
     (status = 200, content_type = "text/html", body = String),
 ))]
 pub(super) async fn index() -> Response {
@@ -28,7 +28,7 @@ pub(super) async fn index() -> Response {
 }
 
 /// The page's own files
-#[utoipa::path(get, path = "/page/{file}", tag = "page", security(()), params(("file" = String, Path,)), responses(
+#[utoipa::path(get, path = "/page/{file}", operation_id = "page_file", tag = "page", security(()), params(("file" = String, Path,)), responses(
     (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"))),
     (status = 404, body = ErrorBody),
 ))]

@@ -25,7 +25,7 @@ enum Kind {
 ///
 /// `index.m3u8` is the playlist. Asking for it starts the preview and keeps it for a minute; until its
 /// first segment is there the answer is 404 `preview_starting` with `Retry-After`.
-#[utoipa::path(get, path = "/preview/{id}/{file}", tag = "preview",
+#[utoipa::path(get, path = "/preview/{id}/{file}", operation_id = "preview_file", tag = "preview",
     params(("id" = StreamId, Path,), ("file" = String, Path, description = "`index.m3u8`, or a segment that it names")),
     responses(
         (status = 200, description = "The file", content(

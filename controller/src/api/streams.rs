@@ -132,7 +132,7 @@ impl From<&StreamStatus> for StreamLine {
 // === handlers ===
 
 /// List the streams
-#[utoipa::path(get, path = "/streams", tag = "streams", responses(
+#[utoipa::path(get, path = "/streams", operation_id = "list_streams", tag = "streams", responses(
     (status = 200, body = StreamLines),
 ))]
 pub(super) async fn list(State(registry): State<Registry>) -> Json<StreamLines> {
@@ -143,7 +143,7 @@ pub(super) async fn list(State(registry): State<Registry>) -> Json<StreamLines> 
 /// Status of one stream or of all
 ///
 /// Without `stream_id`: the one stream there is, or `{"streams": [...]}` where there are none or several.
-#[utoipa::path(get, path = "/streams/status", tag = "streams", params(StreamRef), responses(
+#[utoipa::path(get, path = "/streams/status", operation_id = "stream_status", tag = "streams", params(StreamRef), responses(
     (status = 200, body = StatusAnswer),
     (status = 404, body = ErrorBody, description = "`unknown_stream`"),
 ))]
@@ -163,7 +163,7 @@ pub(super) async fn status(
 /// Put a stream on air
 ///
 /// Answers before the worker is up; follow `/streams/{id}/events`.
-#[utoipa::path(post, path = "/streams/start", tag = "streams",
+#[utoipa::path(post, path = "/streams/start", operation_id = "start_stream", tag = "streams",
     request_body(content = Option<StreamRef>, description = "May be empty where there is one stream"),
     responses(
         (status = 202, body = StreamStatus),
@@ -179,7 +179,7 @@ pub(super) async fn start_named(
 }
 
 /// Put this stream on air
-#[utoipa::path(post, path = "/streams/{id}/start", tag = "streams", params(("id" = StreamId, Path,)), responses(
+#[utoipa::path(post, path = "/streams/{id}/start", operation_id = "start_stream_by_path", tag = "streams", params(("id" = StreamId, Path,)), responses(
     (status = 202, body = StreamStatus),
     (status = 404, body = ErrorBody, description = "`unknown_stream`"),
     (status = 409, body = ErrorBody, description = "`already_running`, `stopping`"),
@@ -195,7 +195,7 @@ pub(super) async fn start_by_path(
 /// Take a stream off air
 ///
 /// Answers when its worker is gone; after 10 s it is killed.
-#[utoipa::path(post, path = "/streams/stop", tag = "streams",
+#[utoipa::path(post, path = "/streams/stop", operation_id = "stop_stream", tag = "streams",
     request_body(content = Option<StreamRef>, description = "May be empty where there is one stream"),
     responses(
         (status = 200, body = StreamStatus),
@@ -211,7 +211,7 @@ pub(super) async fn stop_named(
 }
 
 /// Take this stream off air
-#[utoipa::path(post, path = "/streams/{id}/stop", tag = "streams", params(("id" = StreamId, Path,)), responses(
+#[utoipa::path(post, path = "/streams/{id}/stop", operation_id = "stop_stream_by_path", tag = "streams", params(("id" = StreamId, Path,)), responses(
     (status = 200, body = StreamStatus),
     (status = 404, body = ErrorBody, description = "`not_running`, `unknown_stream`"),
 ))]

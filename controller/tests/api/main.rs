@@ -225,6 +225,32 @@ async fn a_destination_without_its_key_does_not_start() {
 }
 
 #[tokio::test]
+async fn events_tell_every_state_and_end_with_the_controller() {
+    let server = Server::plain().await;
+    server.call("PUT", "/streams/main", "{}").await;
+    let mut states = Vec::new();
+    let watch = server.events("/streams/main/events", |status| {
+        states.push(status["state"].as_str().unwrap().to_owned());
+        status["state"] == "backoff"
+    });
+    let start = async {
+        let answer = server.call("POST", "/streams/start", "").await;
+        assert_eq!(answer.status, 202, "{}", answer.json());
+        assert_eq!(answer.json()["desired"], "running");
+    };
+    // The worker is `false`: it ends at once.
+    tokio::join!(watch, start);
+    states.dedup();
+    assert_eq!(states.last().unwrap(), "backoff", "{states:?}");
+    assert_eq!(
+        server.call("POST", "/streams/stop", "").await.json()["state"],
+        "stopped"
+    );
+    let lasted = server.end_while_open("/streams/main/events").await;
+    assert!(lasted < std::time::Duration::from_secs(2), "{lasted:?}");
+}
+
+#[tokio::test]
 async fn live_is_refused_until_there_is_one() {
     let server = Server::plain().await;
     server.call("PUT", "/streams/main", "{}").await;

@@ -58,10 +58,15 @@ async fn every_operation_tells_its_errors_and_whether_it_is_open() {
     let schemes = &document["components"]["securitySchemes"];
     assert_eq!(schemes["token"]["scheme"], "bearer");
     let mut open = Vec::new();
+    let mut ids = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let what = format!("{method} {path}");
             assert!(operation["summary"].is_string(), "{what} has a summary");
+            assert!(
+                ids.insert(operation["operationId"].as_str().unwrap()),
+                "{what}"
+            );
             if operation["security"] == serde_json::json!([{}]) {
                 open.push(path.as_str());
             } else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
@@ -14,13 +15,14 @@ use serde_json::Value;
 use supervise::{Child, Output, Spec};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 
 const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {
     dir: TempDir,
-    _child: Child,
+    child: Child,
     pub(crate) address: String,
 }
 
@@ -60,13 +62,58 @@ impl Server {
         .await;
         Self {
             dir,
-            _child: child,
+            child,
             address,
         }
     }
 
     pub(crate) async fn plain() -> Self {
         Self::with(&[]).await
+    }
+
+    /// The data of a stream of server-sent events, until `enough`; then the rest is dropped.
+    pub(crate) async fn events(&self, path: &str, mut enough: impl FnMut(&Value) -> bool) {
+        let (mut body, driven) = self.open(path).await;
+        let mut text = String::new();
+        let read = async {
+            loop {
+                let frame = body.frame().await.expect("the stream goes on").unwrap();
+                text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+                while let Some((event, rest)) = text.split_once("\n\n") {
+                    let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+                    if data.is_some_and(|data| enough(&serde_json::from_str(data).unwrap())) {
+                        return;
+                    }
+                    text = rest.to_owned();
+                }
+            }
+        };
+        timeout(SOON, read).await.expect("the event comes");
+        driven.abort();
+    }
+
+    /// Ends the controller while a stream of events is open; how long the stream then lasts.
+    pub(crate) async fn end_while_open(&self, path: &str) -> Duration {
+        let (body, driven) = self.open(path).await;
+        let asked = Instant::now();
+        nix::sys::signal::kill(self.child.pid(), nix::sys::signal::Signal::SIGTERM).unwrap();
+        let ended = timeout(SOON, body.collect())
+            .await
+            .expect("the stream ends");
+        ended.expect("it ends in order, not by a cut connection");
+        driven.abort();
+        asked.elapsed()
+    }
+
+    async fn open(&self, path: &str) -> (Incoming, JoinHandle<hyper::Result<()>>) {
+        let stream = TcpStream::connect(&self.address).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let driven = tokio::spawn(connection);
+        let request = Request::get(path).header("host", &self.address);
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        (answer.into_body(), driven)
     }
 
     /// A file of this installation; media lie in `media/`.
