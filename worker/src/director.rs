@@ -163,6 +163,8 @@ pub enum Why {
     Stalled,
     /// It was not ready within [`OPEN_LIMIT`].
     OpenTimeout,
+    /// Its predecessor broke off and is continued first.
+    TooEarly,
 }
 
 /// See the module's text.
@@ -268,6 +270,7 @@ impl Director {
             Phase::Dry => None,
             Phase::Ending(end) => follow_up(&current, end, view),
             Phase::Drained(end) => match view.next {
+                // Whatever is ready: it is too late to prefer a continuation.
                 Some(next) if next.can_take_the_air() => Some(Action::CutToNext),
                 _ => follow_up(&current, end, view).or_else(|| {
                     (current.late >= DRY_AFTER)
@@ -357,12 +360,12 @@ impl Director {
 
 /// What to open behind an item whose end has been seen.
 fn follow_up(current: &Slot, end: End, view: &View) -> Option<Action> {
-    if view.next.is_some() {
-        return None;
-    }
-    match end {
-        End::Short if current.deserves_continuation() => Some(Action::OpenContinuation),
-        End::Complete | End::Short | End::Failed => view.more.then_some(Action::OpenNext),
+    let continues = end == End::Short && current.deserves_continuation();
+    match view.next {
+        Some(_) if continues => Some(Action::DropNext(Why::TooEarly)),
+        Some(_) => None,
+        None if continues => Some(Action::OpenContinuation),
+        None => view.more.then_some(Action::OpenNext),
     }
 }
 

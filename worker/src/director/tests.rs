@@ -105,6 +105,28 @@ fn an_item_that_lies_about_its_length_has_its_successor_opened_before_it_is_drai
 }
 
 #[test]
+fn an_item_that_breaks_off_near_its_end_is_continued_before_its_successor() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    view.current = Some(slot(now, Phase::Ending(End::Short)));
+    view.next = Some(slot(now, Phase::Ready));
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::DropNext(Why::TooEarly))
+    );
+    view.next = None;
+    assert_eq!(director.step(now, &view), Some(Action::OpenContinuation));
+    let mut continuation = slot(now, Phase::Ready);
+    continuation.continuation = true;
+    view.next = Some(continuation);
+    let mut drained = slot(now, Phase::Drained(End::Short));
+    drained.continued = true;
+    view.current = Some(drained);
+    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
+}
+
+#[test]
 fn a_dry_source_is_covered_and_taken_back() {
     let now = Instant::now();
     let mut director = Director::new(now);

@@ -104,6 +104,11 @@ impl Playout {
     pub(super) fn give_up(&mut self, item: Item, why: Why, now: Instant) {
         match why {
             Why::Finished | Why::Skipped => {}
+            Why::TooEarly => {
+                self.cursor = self.current.as_ref().map(|item| item.position.clone());
+                self.plan = None;
+                self.plan(now);
+            }
             Why::StalledOnce => {
                 let start_s = item.position_s();
                 self.next = Some(Self::continuation(

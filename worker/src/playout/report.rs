@@ -85,13 +85,15 @@ pub(super) fn item_problem(item: &Item, why: Why) -> ErrorReport {
             format!("{key:?} could not be opened within 15 s"),
             "check the connection to the bucket; the item is tried again in its next round",
         ),
-        Why::Failed | Why::Finished | Why::Skipped => item.failure().unwrap_or_else(|| {
-            report(
-                "source_failed",
-                format!("{key:?} could not be played"),
-                "see the [FFMPEG] lines before this one in the stream's log",
-            )
-        }),
+        Why::Failed | Why::Finished | Why::Skipped | Why::TooEarly => {
+            item.failure().unwrap_or_else(|| {
+                report(
+                    "source_failed",
+                    format!("{key:?} could not be played"),
+                    "see the [FFMPEG] lines before this one in the stream's log",
+                )
+            })
+        }
     }
 }
 
