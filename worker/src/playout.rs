@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
 use crate::control::Command;
-use crate::director::{Action, Air, Director, SlateReason, View};
+use crate::director::{Action, Air, Director, SlateReason, View, Why};
 use crate::fanout::Fanout;
 use crate::flv::Packet;
 use crate::source::{Slate, SlateSource, SourceContext};
@@ -34,7 +34,7 @@ use items::Plan;
 use keeper::PositionKeeper;
 use report::Since;
 pub use report::empty_report;
-use slot::Item;
+use slot::{Item, Opened};
 
 /// How often what is due is released. Fewer, larger steps cost less CPU in every process of the
 /// chain; players buffer hundreds of times this.
@@ -304,9 +304,14 @@ impl Playout {
             Action::CutToNext => {
                 self.leave_current();
                 if let Some(next) = self.next.take() {
-                    let before = self.current.replace(next);
-                    if let Some(item) = before {
-                        self.close(item);
+                    let continued = next.opened == Opened::AsContinuation;
+                    match self.current.replace(next) {
+                        // Its successor was open already, so nobody tried to continue it.
+                        Some(item) if !continued && item.ended_early() => {
+                            self.give_up(item, Why::EndedEarly, now);
+                        }
+                        Some(item) => self.close(item),
+                        None => {}
                     }
                     self.cut_to_current(now);
                 }

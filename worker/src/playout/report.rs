@@ -65,7 +65,7 @@ pub(super) fn item_problem(item: &Item, why: Why) -> ErrorReport {
                 Some(length) => {
                     format!(
                         "{key:?} ends at {:.1} s of {length:.1} s",
-                        item.source.start_s()
+                        item.position_s()
                     )
                 }
                 None => format!("{key:?} ended without a picture"),

@@ -82,6 +82,13 @@ impl Item {
         }
     }
 
+    /// It was aired as far as it goes, which is not as far as it said, and nobody was told.
+    pub(super) fn ended_early(&self) -> bool {
+        let queue = self.source.queue();
+        let is_short = matches!(queue.end(), Some(SourceEnd::Short { .. }));
+        is_short && !self.continued && !queue.has_video_left()
+    }
+
     /// Notes what the timeline is about to be given.
     pub(super) fn note(&mut self, packet: &Packet) {
         match packet {
