@@ -20,8 +20,8 @@
 //! | `GET /`, `GET /page/{file}` | 200, 404 | open without a token: the page asks for it |
 //! | `GET`, `HEAD`, `PUT /local-media/{key}` | 200, 206, 403, 404, 413 | for signed addresses of a local folder |
 //!
-//! Around them, from the outside in: [`envelope`] (request id, log line, body of a refusal), CORS,
-//! [`auth`] (host, origin), time limit, token, body limit. Errors become statuses in [`error`] alone.
+//! Around them, from the outside in: `envelope` (request id, log line, body of a refusal), CORS,
+//! `auth` (host, origin), time limit, token, body limit. Errors become statuses in `error` alone.
 //! The routes and the OpenAPI document are one list, so neither can be without the other.
 
 mod auth;
