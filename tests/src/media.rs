@@ -100,7 +100,7 @@ impl Clip {
     }
 }
 
-/// Ten files that fit [`format`] and differ in everything that fitting files can differ in:
+/// Ten files that fit [`format()`] and differ in everything that fitting files can differ in:
 /// profile, reordering depth, pyramid, open GOPs, GOP length, container, length, and sound that ends
 /// before or after the picture.
 pub fn ten() -> Vec<(String, PathBuf)> {
