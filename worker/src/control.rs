@@ -6,7 +6,7 @@
 //! | call | handler |
 //! | --- | --- |
 //! | `GET /v1/status` | [`status`] |
-//! | `GET /v1/events` | [`events`] |
+//! | `GET /v1/events` | [`events()`] |
 //! | `GET /v1/logs` | [`last_logs`] |
 //! | `POST /v1/skip` | [`skip`] |
 //! | `POST /v1/source` | [`source`] |

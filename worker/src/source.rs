@@ -6,7 +6,7 @@
 //!            └──────────────┴────────────────┴─► SourceEnd ─┘
 //! ```
 //!
-//! - [`file`]: one item of the programme; one task each.
+//! - [`mod@file`]: one item of the programme; one task each.
 //! - [`slate`]: the loop that cannot fail.
 //! - [`queue`]: what a reader has in hand.
 //! - [`cache`]: results kept over a restart.
