@@ -19,6 +19,7 @@
 
 use std::time::Duration;
 
+pub use storage::model::report::SlateCause;
 use tokio::time::Instant;
 
 /// The next item is opened when the running one has no more than this left.
@@ -49,22 +50,9 @@ pub enum Air {
     /// Not a packet was released yet.
     Nothing,
     /// The slate.
-    Slate(SlateReason),
+    Slate(SlateCause),
     /// The current slot's source.
     Current,
-}
-
-/// Why the slate is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlateReason {
-    /// The first item is not ready yet.
-    Starting,
-    /// The operator asked for it.
-    Operator,
-    /// The item on air delivers nothing.
-    Stalled,
-    /// The item on air ended and the next is not ready.
-    NextNotReady,
 }
 
 /// How a source's reader ended.
@@ -143,7 +131,7 @@ pub enum Action {
     /// The current slot takes the air again.
     CutToCurrent,
     /// The slate takes the air; the current slot stays open.
-    CutToSlate(SlateReason),
+    CutToSlate(SlateCause),
 }
 
 /// Why a slot is closed.
@@ -247,7 +235,7 @@ impl Director {
         match view.next {
             Some(next) if next.can_take_the_air() => Some(Action::CutToNext),
             _ if now >= self.started + FIRST_ITEM_WAIT => {
-                Some(Action::CutToSlate(SlateReason::Starting))
+                Some(Action::CutToSlate(SlateCause::Starting))
             }
             Some(_) => None,
             None => view.more.then_some(Action::OpenNext),
@@ -256,7 +244,7 @@ impl Director {
 
     fn step_current(&mut self, now: Instant, view: &View) -> Option<Action> {
         let Some(current) = view.current else {
-            return Some(Action::CutToSlate(SlateReason::NextNotReady));
+            return Some(Action::CutToSlate(SlateCause::NextNotReady));
         };
         match current.phase {
             Phase::Opening | Phase::Ready => {
@@ -265,7 +253,7 @@ impl Director {
             }
             Phase::Dry if current.late >= DRY_AFTER => {
                 self.stalled_since = Some(now);
-                Some(Action::CutToSlate(SlateReason::Stalled))
+                Some(Action::CutToSlate(SlateCause::Stalled))
             }
             Phase::Dry => None,
             Phase::Ending(end) => follow_up(&current, end, view),
@@ -274,7 +262,7 @@ impl Director {
                 Some(next) if next.can_take_the_air() => Some(Action::CutToNext),
                 _ => follow_up(&current, end, view).or_else(|| {
                     (current.late >= DRY_AFTER)
-                        .then_some(Action::CutToSlate(SlateReason::NextNotReady))
+                        .then_some(Action::CutToSlate(SlateCause::NextNotReady))
                 }),
             },
         }
@@ -313,11 +301,11 @@ impl Director {
     fn step_wished_slate(&mut self, now: Instant, view: &View) -> Option<Action> {
         self.skip = false;
         match view.air {
-            Air::Slate(SlateReason::Operator) => None,
-            Air::Nothing | Air::Slate(_) => Some(Action::CutToSlate(SlateReason::Operator)),
+            Air::Slate(SlateCause::Operator) => None,
+            Air::Nothing | Air::Slate(_) => Some(Action::CutToSlate(SlateCause::Operator)),
             Air::Current => self
                 .may_cut(now, view)
-                .then_some(Action::CutToSlate(SlateReason::Operator)),
+                .then_some(Action::CutToSlate(SlateCause::Operator)),
         }
     }
 

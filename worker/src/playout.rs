@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
 use crate::control::Command;
-use crate::director::{Action, Air, Director, SlateReason, View, Why};
+use crate::director::{Action, Air, Director, SlateCause, View, Why};
 use crate::fanout::Fanout;
 use crate::flv::Packet;
 use crate::source::{Slate, SlateSource, SourceContext};
@@ -352,12 +352,12 @@ impl Playout {
         self.keep_position(Duration::ZERO, now);
     }
 
-    fn cut_to_slate(&mut self, reason: SlateReason) {
+    fn cut_to_slate(&mut self, reason: SlateCause) {
         match reason {
-            SlateReason::Starting | SlateReason::Operator => {
+            SlateCause::Starting | SlateCause::Operator => {
                 tracing::info!(reason = report::slate_reason(reason), "the slate is on air");
             }
-            SlateReason::Stalled | SlateReason::NextNotReady => {
+            SlateCause::Stalled | SlateCause::NextNotReady => {
                 self.dry += 1;
                 tracing::warn!(
                     reason = report::slate_reason(reason),

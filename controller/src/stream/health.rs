@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use storage::model::report::{DestinationReport, DestinationState, ErrorReport, OnAirKind};
+use storage::model::report::{
+    DestinationReport, DestinationState, ErrorReport, OnAirKind, SlateCause,
+};
 use storage::model::{OnAir, WorkerReport};
 use tokio::time::Instant;
 
@@ -159,7 +161,8 @@ fn destination_down(destination: &DestinationReport) -> ErrorReport {
 }
 
 fn slate(on_air: &OnAir, report: &WorkerReport) -> Option<ErrorReport> {
-    if on_air.kind != OnAirKind::Slate {
+    // What the operator asked for is as wanted.
+    if on_air.kind != OnAirKind::Slate || on_air.slate == Some(SlateCause::Operator) {
         return None;
     }
     report.programme.error.clone().or_else(|| {
@@ -267,6 +270,7 @@ mod tests {
                 duration_s: None,
                 next: None,
                 fit: None,
+                slate: None,
                 reason: None,
                 since: Timestamp::UNIX_EPOCH,
             }),
@@ -313,6 +317,10 @@ mod tests {
         assert_eq!(shortfall(&good), None);
         let slate = report(Some(OnAirKind::Slate), vec![live]);
         assert_eq!(shortfall(&slate).as_deref(), Some("slate_on_air"));
+        let mut wished = slate;
+        let on_air = wished.on_air.as_mut().expect("made with one");
+        on_air.slate = Some(SlateCause::Operator);
+        assert_eq!(shortfall(&wished), None);
     }
 
     #[test]

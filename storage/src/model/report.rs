@@ -57,7 +57,10 @@ pub struct OnAir {
     /// How the item is fed.
     #[serde(default)]
     pub fit: Option<Fit>,
-    /// Why the slate is on, for the operator; `None` when it is not.
+    /// Why the slate is on; `None` when it is not.
+    #[serde(default)]
+    pub slate: Option<SlateCause>,
+    /// The same in words.
     #[serde(default)]
     pub reason: Option<String>,
     /// Since when this kind and item are on air.
@@ -75,6 +78,21 @@ pub enum OnAirKind {
     Live,
     /// The slate.
     Slate,
+}
+
+/// Why the slate is on air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SlateCause {
+    /// The first item is not ready yet.
+    Starting,
+    /// The operator asked for it.
+    Operator,
+    /// The item on air delivers nothing.
+    Stalled,
+    /// The item on air ended and the next is not ready.
+    NextNotReady,
 }
 
 /// One destination's state and what was delivered to it.

@@ -26,7 +26,7 @@ fn view(air: Air) -> View {
     }
 }
 
-const ON_SLATE: Air = Air::Slate(SlateReason::Starting);
+const ON_SLATE: Air = Air::Slate(SlateCause::Starting);
 
 #[test]
 fn the_first_item_takes_the_air_without_a_slate_when_it_is_quick() {
@@ -51,7 +51,7 @@ fn a_slow_first_item_is_covered_by_the_slate() {
     view.next = Some(slot(now, Phase::Opening));
     assert_eq!(
         director.step(now + FIRST_ITEM_WAIT, &view),
-        Some(Action::CutToSlate(SlateReason::Starting))
+        Some(Action::CutToSlate(SlateCause::Starting))
     );
 }
 
@@ -139,9 +139,9 @@ fn a_dry_source_is_covered_and_taken_back() {
     view.current = Some(dry);
     assert_eq!(
         director.step(now, &view),
-        Some(Action::CutToSlate(SlateReason::Stalled))
+        Some(Action::CutToSlate(SlateCause::Stalled))
     );
-    view.air = Air::Slate(SlateReason::Stalled);
+    view.air = Air::Slate(SlateCause::Stalled);
     assert_eq!(director.step(now + STALL_LIMIT / 2, &view), None);
     view.current = Some(slot(now, Phase::Ready));
     assert_eq!(
@@ -154,7 +154,7 @@ fn a_dry_source_is_covered_and_taken_back() {
 fn a_source_that_stays_dry_is_tried_once_more_and_then_given_up() {
     let now = Instant::now();
     let mut director = Director::new(now);
-    let mut view = view(Air::Slate(SlateReason::Stalled));
+    let mut view = view(Air::Slate(SlateCause::Stalled));
     view.current = Some(slot(now, Phase::Dry));
     assert_eq!(director.step(now, &view), None);
     assert_eq!(
@@ -223,9 +223,9 @@ fn a_wished_slate_keeps_the_item_and_gives_it_back() {
     view.current = Some(slot(now, Phase::Ready));
     assert_eq!(
         director.step(now, &view),
-        Some(Action::CutToSlate(SlateReason::Operator))
+        Some(Action::CutToSlate(SlateCause::Operator))
     );
-    view.air = Air::Slate(SlateReason::Operator);
+    view.air = Air::Slate(SlateCause::Operator);
     assert_eq!(director.step(now + STALL_LIMIT * 10, &view), None);
     director.wish(Wish::Programme);
     assert_eq!(

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Playout;
 use super::slot::Item;
-use crate::director::{Air, SlateReason, Why};
+use crate::director::{Air, SlateCause, Why};
 
 /// When what is on air took it.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +41,12 @@ pub fn empty_report(job: &Job) -> WorkerReport {
 }
 
 /// Why the slate is on, for the operator.
-pub(super) fn slate_reason(reason: SlateReason) -> &'static str {
+pub(super) fn slate_reason(reason: SlateCause) -> &'static str {
     match reason {
-        SlateReason::Starting => "the first item is not ready yet",
-        SlateReason::Operator => "the operator asked for it",
-        SlateReason::Stalled => "the item on air delivers nothing",
-        SlateReason::NextNotReady => "the last item ended and the next is not ready",
+        SlateCause::Starting => "the first item is not ready yet",
+        SlateCause::Operator => "the operator asked for it",
+        SlateCause::Stalled => "the item on air delivers nothing",
+        SlateCause::NextNotReady => "the last item ended and the next is not ready",
     }
 }
 
@@ -120,10 +120,10 @@ impl Playout {
     }
 
     /// The bucket's trouble is the better answer where it is the cause.
-    fn why_slate(&self, reason: SlateReason) -> String {
+    fn why_slate(&self, reason: SlateCause) -> String {
         let trouble = match reason {
-            SlateReason::Starting | SlateReason::NextNotReady => self.catalogue.report().error,
-            SlateReason::Operator | SlateReason::Stalled => None,
+            SlateCause::Starting | SlateCause::NextNotReady => self.catalogue.report().error,
+            SlateCause::Operator | SlateCause::Stalled => None,
         };
         trouble.map_or_else(|| slate_reason(reason).to_owned(), |error| error.message)
     }
@@ -144,6 +144,7 @@ impl Playout {
                 duration_s: item.source.duration_s(),
                 next,
                 fit: item.source.fit().cloned(),
+                slate: None,
                 reason: None,
                 since: self.since.0,
             }),
@@ -154,6 +155,7 @@ impl Playout {
                 duration_s: None,
                 next,
                 fit: None,
+                slate: Some(reason),
                 reason: Some(self.why_slate(reason)),
                 since: self.since.0,
             }),

@@ -17,7 +17,7 @@ use programme::{Fit, ListedObject, MediaInfo, StreamFormat};
 use rustix::pipe::fcntl_setpipe_size;
 use storage::model::ErrorReport;
 use supervise::lines::Tail;
-use supervise::{Child, ExitReason, Grace, Output, Spec};
+use supervise::{Child, ExitReason, Output, Spec};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
 use tokio::task::JoinHandle;
@@ -34,11 +34,6 @@ use crate::flv::FlvReader;
 const PIPE_BYTES: usize = 1 << 20;
 /// Memory is taken in pieces of this size, and the pipe is read into them.
 const READ_BYTES: usize = 256 << 10;
-/// An FFmpeg that reads has nothing to save.
-const GRACE: Grace = Grace {
-    again_after: Duration::from_millis(300),
-    kill_after: Duration::from_millis(1_000),
-};
 /// How long FFmpeg may take to end after its output has.
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
 /// Politeness of an FFmpeg that encodes: what is on air goes first.
@@ -155,7 +150,7 @@ impl FileSource {
         &self.queue
     }
 
-    /// Ends FFmpeg, killing it after a second; what is in the queue may still be taken.
+    /// Ends FFmpeg; what is in the queue may still be taken.
     pub async fn close(self) {
         drop(self.stop);
         if let Err(error) = self.task.await {
@@ -184,9 +179,11 @@ impl Job {
             () = self.stop.cancelled() => return Ok(SourceEnd::Complete),
         };
         let ticket = self.context.ticket(&self.object.key)?;
-        let (child, stdout, log) = self.start(facts, ticket.url())?;
-        let read = self.fill(stdout).await;
+        let (child, mut stdout, log) = self.start(facts, ticket.url())?;
+        let read = self.fill(&mut stdout).await;
         let (exit, tail) = finish(child, log, &read).await;
+        // Held until FFmpeg has ended: a broken pipe would be an error in its log.
+        drop(stdout);
         drop(ticket);
         match read {
             Read::Stopped => Ok(SourceEnd::Complete),
@@ -254,7 +251,7 @@ impl Job {
     }
 
     /// Reads until the end, never past the queue's bound.
-    async fn fill(&self, mut stdout: ChildStdout) -> Read {
+    async fn fill(&self, stdout: &mut ChildStdout) -> Read {
         let mut reader = FlvReader::new();
         let mut buffer = BytesMut::new();
         loop {
@@ -333,15 +330,16 @@ impl Job {
 
 /// Waits for FFmpeg and its last lines.
 async fn finish(mut child: Child, log: JoinHandle<Tail>, read: &Read) -> (ExitReason, Tail) {
-    let ended = match read {
+    let by_itself = match read {
         Read::ToTheEnd => tokio::time::timeout(EXIT_LIMIT, child.wait()).await.ok(),
         Read::Broken(_) | Read::Stopped => None,
     };
-    let exit = match ended {
+    let exit = match by_itself {
         Some(exit) => exit,
         None => {
-            let terminated = child.terminate(GRACE).await;
-            tracing::debug!(?terminated, "ended an FFmpeg that reads");
+            // An FFmpeg that reads has nothing to save.
+            child.kill_now();
+            child.wait().await;
             // How it ended says nothing of the file: the signal was ours.
             ExitReason::Unknown
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use worker::source::SourceEnd;
 
-use crate::fixtures::{PICTURE, fitting, four_seconds, made};
+use crate::fixtures::{AAC, H264, PICTURE, SOUND, fitting, four_seconds, made};
 use crate::rig::{FORMAT, Rig, drain, play, put, ready};
 
 #[tokio::test]
@@ -187,7 +187,8 @@ async fn an_ffmpeg_that_writes_no_flv() {
 #[tokio::test]
 async fn closing_ends_an_ffmpeg_that_does_not_listen() {
     let dir = tempfile::tempdir().unwrap();
-    let flv = made("fitting.flv", "").await;
+    let recipe = format!("{PICTURE} {SOUND} -t 3 {H264} {AAC}");
+    let flv = made("fitting.flv", &recipe).await;
     let (media, pid) = (dir.path().join("a.flv"), dir.path().join("pid"));
     storage::atomic::write(&media, &flv).unwrap();
     let ffmpeg = script(
