@@ -25,6 +25,7 @@ readonly NEEDED=(
   jq:jq
   curl:curl
   setpriv:util-linux
+  strace:strace
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
 
@@ -51,6 +52,18 @@ install_packages() {
   if [ $had_nginx = no ] && [ -d /run/systemd/system ]; then
     as_root systemctl disable --now nginx || true
   fi
+}
+
+# For the page's look. Where there is no such package (Ubuntu has a snap), that test says SKIPPED.
+install_browser() {
+  local browser
+  for browser in chromium chromium-browser google-chrome google-chrome-stable; do
+    ! command -v "$browser" >/dev/null || return 0
+  done
+  say "installing chromium"
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends chromium >/dev/null ||
+    echo "chromium cannot be had; its test will be skipped"
 }
 
 # fetch_ffmpeg VERSION WHEEL_VERSION SHA256: an FFmpeg as imageio-ffmpeg packs it for x86-64.
@@ -94,6 +107,7 @@ summary() {
 }
 
 install_packages
+install_browser
 fetch_ffmpeg 7.0 0.6.0 c7e46fcec401dd990405049d2e2f475e2b397779df2519b544b8aab515195282
 fetch_ffmpeg 9.0 0.8.1 050d6850601c3b3890bd2b28306f3b842b3daea390a561101174375a1c460bda
 
