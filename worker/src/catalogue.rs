@@ -88,11 +88,13 @@ impl Catalogue {
             &error,
             (Instant::now(), Timestamp::now()),
         );
+        let retry_count = book.retries(key);
         drop(book);
         if is_new {
             tracing::error!(
                 key,
                 error_type = error.error_type,
+                retry_count,
                 will_retry = true,
                 hint = error.hint,
                 "item skipped: {}",

@@ -60,6 +60,8 @@ pub struct Book {
 #[derive(Debug)]
 struct Bad {
     version: String,
+    /// Failures of this version before the last one.
+    retries: u32,
     round: u64,
     since: Instant,
     at: Timestamp,
@@ -224,19 +226,22 @@ impl Book {
         let Some(key) = &position.key else {
             return false;
         };
+        let before = self.bad.remove(key).filter(|bad| bad.version == version);
         let bad = Bad {
             version: version.to_owned(),
+            retries: before.as_ref().map_or(0, |bad| bad.retries + 1),
             round: position.round,
             since: now,
             at,
             error: error.clone(),
         };
-        match self.bad.insert(key.clone(), bad) {
-            Some(before) => {
-                before.version != version || before.error.error_type != error.error_type
-            }
-            None => true,
-        }
+        self.bad.insert(key.clone(), bad);
+        before.is_none_or(|bad| bad.error.error_type != error.error_type)
+    }
+
+    /// How often this item was tried again in vain.
+    pub fn retries(&self, key: &str) -> u32 {
+        self.bad.get(key).map_or(0, |bad| bad.retries)
     }
 
     /// Forgets a failure.
@@ -331,6 +336,8 @@ impl Note {
             }
             Self::Trouble(error) => tracing::error!(
                 error_type = error.error_type,
+                // Told when it is new; the tries that follow are silent.
+                retry_count = 0,
                 will_retry = true,
                 hint = error.hint,
                 "nothing to play: {}",
