@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::http::{self, Answer};
 use crate::media;
-use crate::process::{self, Child, Process};
+use crate::process::{self, Child, LastWill, Process};
 use crate::wait;
 
 /// How long a call may take; a stop may take its whole ladder of signals.
@@ -93,6 +93,7 @@ impl Setup {
             }),
             token: self.variables.get("CONTROLLER_API_TOKEN").cloned(),
             variables: self.variables,
+            _last_will: LastWill::about(&self.directory.path().join("run")),
             directory: self.directory,
         }
     }
@@ -113,6 +114,7 @@ pub struct Controller {
     address: SocketAddr,
     token: Option<String>,
     variables: BTreeMap<String, String>,
+    _last_will: LastWill,
     directory: TempDir,
 }
 

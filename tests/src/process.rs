@@ -94,6 +94,41 @@ impl Drop for Child {
     }
 }
 
+/// Ends every process whose arguments name `mark` once this process has ended, however it did.
+///
+/// A worker outlives its controller, and would outlive a test that is killed.
+#[derive(Debug)]
+pub struct LastWill {
+    /// Waits for the end of the pipe that this process holds.
+    shell: std::process::Child,
+}
+
+impl LastWill {
+    /// Starts the shell that waits.
+    pub fn about(mark: &Path) -> Self {
+        const SCRIPT: &str = r#"
+            read -r _
+            for process in /proc/[0-9]*; do
+                case $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") in
+                    sh\ -c*) ;;
+                    *"$MARK"*) kill -KILL "${process#/proc/}" ;;
+                esac
+            done"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT]).env("MARK", mark);
+        command.stdin(Stdio::piped()).stderr(Stdio::null());
+        let shell = command.spawn().expect("starting sh");
+        Self { shell }
+    }
+}
+
+impl Drop for LastWill {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        drop(self.shell.wait());
+    }
+}
+
 /// Sends a signal; a process that is gone already is no error.
 pub fn signal(pid: i32, signal: Signal) {
     let _gone = kill(Pid::from_raw(pid), signal);

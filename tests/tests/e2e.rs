@@ -22,6 +22,8 @@ mod scripts;
 mod secrets;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/upload.rs"]
+mod upload;
 
 /// Says which test did not run and why; `scripts/test.sh` counts these lines.
 fn skipped(why: &str) {

@@ -203,6 +203,27 @@ fn a_killed_worker_is_replaced_and_goes_on_in_the_item() {
 }
 
 #[test]
+fn a_frozen_worker_is_told_replaced_and_can_be_stopped() {
+    let world = world(|_| {});
+    world.controller.start("main");
+    world.receiver.wait_for_span(1_000, SOON);
+    process::signal(world.controller.worker_pid("main"), Signal::SIGSTOP);
+    let limit = Duration::from_secs(30);
+    let status = world.controller.wait_state("main", "degraded", limit);
+    assert!(!status["error"]["hint"].is_null(), "{status:#}");
+    world.receiver.wait_for_media(1, Duration::from_secs(45));
+    let status = world.controller.wait_state("main", "running", SOON);
+    assert_eq!(status["restarts"], 1, "{status:#}");
+
+    process::signal(world.controller.worker_pid("main"), Signal::SIGSTOP);
+    let took = world.controller.stop("main");
+    assert!(took <= Duration::from_secs(12), "{took:?}");
+    wait::until("its FFmpegs are gone, too", SOON, || {
+        (world.controller.family().len() == 1).then_some(())
+    });
+}
+
+#[test]
 fn a_killed_controller_is_not_noticed_by_the_viewer() {
     let mut world = world(|_| {});
     world.controller.start("main");

@@ -74,6 +74,13 @@ fn a_stream_without_destinations_can_be_watched_in_a_player() {
     ] {
         assert_eq!(get(&controller, path).status, 404, "{path}");
     }
+    let gone = |status: &Value| status["preview"] == "idle" && controller.ffmpegs("hls").is_empty();
+    controller.wait(
+        "main",
+        "the end of the preview",
+        Duration::from_secs(75),
+        gone,
+    );
 }
 
 /// Seconds of a transport stream that is not yet complete.

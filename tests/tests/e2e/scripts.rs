@@ -1,14 +1,11 @@
 //! The operator's scripts against a live controller.
 
-use std::fs;
 use std::time::Duration;
 
-use e2e::controller::{Setup, repository, to_one};
+use e2e::controller::{Setup, to_one};
 use e2e::media;
 use e2e::nginx::free_address;
-use e2e::process;
 use e2e::rtmp::Receiver;
-use e2e::s3::Bucket;
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -63,44 +60,4 @@ fn health_sh_tells_by_its_exit_code() {
     health(&controller, 2);
     controller.kill();
     health(&controller, 3);
-}
-
-#[test]
-fn upload_media_sh_brings_a_file_into_the_bucket() {
-    let bucket = Bucket::start();
-    let directory = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new("timeout");
-        command
-            .arg("60")
-            .arg(repository().join("scripts/upload_media.sh"))
-            .args(arguments);
-        command.env(
-            "CONTROLLER_BIN",
-            e2e::controller::binary("stream-controller"),
-        );
-        command.envs(bucket.environment());
-        for name in ["STATE_DIR", "RUNTIME_DIR", "CACHE_DIR"] {
-            command.env(name, directory.path().join(name));
-        }
-        let output = command.output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (
-            process::code(output.status),
-            String::from_utf8_lossy(&said).into_owned(),
-        )
-    };
-    // Large enough for more than one part.
-    let large = directory.path().join("large film.mp4");
-    let piece = fs::read(media::long()).unwrap();
-    fs::write(&large, piece.repeat(20_000_000 / piece.len() + 1)).unwrap();
-    let (code, said) = run(&[large.to_str().unwrap(), "shows/"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(bucket.read("shows/large film.mp4"), fs::read(&large).ok());
-    e2e::canary::assert_clean("upload_media.sh", said.as_bytes());
-    let (code, said) = run(&["/nonexistent.mp4"]);
-    assert!(
-        code != 0 && said.contains("/nonexistent.mp4"),
-        "{code}: {said}"
-    );
 }
