@@ -91,12 +91,7 @@ pub(crate) fn measure(table: &mut Table) {
         150.0,
         "MiB",
     );
-    table.note(
-        "of one FFmpeg (PSS)",
-        Some(mib(bare.pss_kib)),
-        mib(ours.pss_kib),
-        "MiB",
-    );
+    table.against(mib(bare.pss_kib), "MiB");
 }
 
 fn on(receiver: &Receiver) -> serde_json::Value {
@@ -147,10 +142,5 @@ fn start_and_stop(
         "s",
     );
     table.at_most("`stop`, worst of 5", worst(&stops), 2.0, "s");
-    table.note(
-        "controller started and ready",
-        None,
-        start_up.as_secs_f64(),
-        "s",
-    );
+    table.note("controller started and ready", start_up.as_secs_f64(), "s");
 }

@@ -43,7 +43,7 @@ fn ten_files(table: &mut Table) {
     let passages = viewer::passages(messages, &known);
     let apart = passages.iter().map(viewer::Passage::av_error_ms).max();
     let joins = passages.len().saturating_sub(1);
-    table.note("ten files, two rounds: joins", None, joins as f64, "");
+    table.note("ten files, two rounds: joins", joins as f64, "");
     table.at_most("– RTMP connections", connections.len() as f64, 1.0, "");
     table.at_most(
         "– longest step between pictures",

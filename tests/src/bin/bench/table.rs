@@ -42,15 +42,22 @@ impl Table {
         });
     }
 
-    /// A measurement without a bar, with bare FFmpeg's where there is one.
-    pub(crate) fn note(&mut self, what: &'static str, bare: Option<f64>, ours: f64, unit: &str) {
+    /// A measurement without a bar.
+    pub(crate) fn note(&mut self, what: &'static str, ours: f64, unit: &str) {
         self.rows.push(Row {
             what,
-            bare: bare.map_or("–".into(), |bare| amount(bare, unit)),
+            bare: "–".into(),
             ours: amount(ours, unit),
             bar: "–".into(),
             met: true,
         });
+    }
+
+    /// Adds bare FFmpeg's amount to the row before, for comparison.
+    pub(crate) fn against(&mut self, bare: f64, unit: &str) {
+        if let Some(row) = self.rows.last_mut() {
+            row.bare = amount(bare, unit);
+        }
     }
 
     /// Prints all of it.
