@@ -11,7 +11,7 @@ use e2e::wait;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(15);
-/// What the issue of the day allows a viewer to notice at most.
+/// The longest standstill a viewer may be shown.
 const HOLE: Duration = Duration::from_millis(500);
 
 fn of_fate(wanted: &[Fate]) -> Vec<bad::Bad> {
