@@ -103,6 +103,8 @@ pub struct Playout {
     cursor: Option<Position>,
     /// What the catalogue says comes after `cursor`.
     plan: Option<Plan>,
+    /// Nothing does: the programme does not loop, and its last item was opened.
+    programme_ended: bool,
     resume: Option<PositionFile>,
     seed: u64,
     catalogue: Catalogue,
@@ -145,6 +147,7 @@ impl Playout {
             next: None,
             cursor: None,
             plan: None,
+            programme_ended: false,
             resume: parts.resume,
             seed: parts.seed,
             catalogue: parts.catalogue,

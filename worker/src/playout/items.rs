@@ -38,8 +38,10 @@ impl Playout {
             (None, Some(stored)) => book::From::At(stored),
             (None, None) => book::From::Start { seed: self.seed },
         };
+        let up_next = self.catalogue.up_next(from);
+        self.programme_ended = up_next == UpNext::Ended;
         // While there is nothing, every turn may be the one that has something.
-        self.plan = match self.catalogue.up_next(from) {
+        self.plan = match up_next {
             UpNext::Item(object, position) => Some(Plan {
                 asked: now,
                 item: (object, position),

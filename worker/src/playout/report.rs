@@ -119,13 +119,21 @@ impl Playout {
         });
     }
 
-    /// The bucket's trouble is the better answer where it is the cause.
+    /// The programme's end, or the bucket's trouble, is the better answer where it is the cause.
     fn why_slate(&self, reason: SlateCause) -> String {
-        let trouble = match reason {
-            SlateCause::Starting | SlateCause::NextNotReady => self.catalogue.report().error,
-            SlateCause::Operator | SlateCause::Stalled => None,
-        };
-        trouble.map_or_else(|| slate_reason(reason).to_owned(), |error| error.message)
+        match reason {
+            SlateCause::Operator | SlateCause::Stalled => slate_reason(reason).to_owned(),
+            SlateCause::Starting | SlateCause::NextNotReady => {
+                let trouble = self.catalogue.report().error;
+                match trouble {
+                    Some(error) => error.message,
+                    None if self.programme_ended && self.next.is_none() => {
+                        "the programme has ended and does not loop".to_owned()
+                    }
+                    None => slate_reason(reason).to_owned(),
+                }
+            }
+        }
     }
 
     fn on_air(&self) -> Option<OnAir> {
