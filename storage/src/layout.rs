@@ -49,6 +49,21 @@ impl Layout {
         self.stream_dir(id).join("position.json")
     }
 
+    /// The parts of a stream's air journal.
+    pub fn air_dir(&self, id: &StreamId) -> PathBuf {
+        self.stream_dir(id).join("air")
+    }
+
+    /// The instant at which the worker was last seen alive, by itself.
+    pub fn pulse(&self, id: &StreamId) -> PathBuf {
+        self.runtime_dir.join(format!("{id}.pulse"))
+    }
+
+    /// On-air intervals, gaps and samples, written only by the controller.
+    pub fn history_file(&self) -> PathBuf {
+        self.state_dir.join("history.db")
+    }
+
     /// Logs of all workers.
     pub fn logs_dir(&self) -> PathBuf {
         self.state_dir.join("logs")
@@ -111,7 +126,8 @@ impl Layout {
     /// # Errors
     /// The path that could not be made, and why.
     pub fn create_stream(&self, id: &StreamId) -> Result<(), LayoutError> {
-        create_dir(&self.stream_dir(id))
+        create_dir(&self.stream_dir(id))?;
+        create_dir(&self.air_dir(id))
     }
 }
 

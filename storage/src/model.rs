@@ -6,8 +6,10 @@
 //! | [`state`] | `STATE_DIR/stream_state.json` | controller |
 //! | [`job`] | `RUNTIME_DIR/<id>.job.json`, and the secrets handed over on standard input | controller |
 //! | [`report`] | answers of the worker's control socket; `RUNTIME_DIR/<id>.exit.json` | worker |
+//! | [`air`] | `STATE_DIR/streams/<id>/air/*.jsonl` | worker |
 //! | [`position`] | `STATE_DIR/streams/<id>/position.json` | worker |
 
+pub mod air;
 pub mod config;
 mod contents;
 pub mod id;
@@ -17,6 +19,7 @@ pub mod problems;
 pub mod report;
 pub mod state;
 
+pub use air::{AirEntry, AirEvent, DarkCause};
 pub use config::{
     DestinationConfig, LiveInputConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile,
 };

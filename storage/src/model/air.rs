@@ -1,0 +1,127 @@
+//! The air journal: what a worker writes down of what its viewers could see.
+//!
+//! Lines of JSON in `STATE_DIR/streams/<id>/air/`, appended by the worker alone and read by the
+//! controller alone, so a controller that was away loses nothing. Invariants, file names and how
+//! they end are in `docs/design/air-record.md`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::report::OnAirKind;
+
+/// Version of [`AirEntry`] this build writes.
+pub const AIR_VERSION: u32 = 1;
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AirEntry {
+    /// See [`AIR_VERSION`].
+    pub v: u32,
+    /// Nonce of the worker that wrote it.
+    pub worker: String,
+    /// Counts this worker's entries, from 0.
+    pub seq: u64,
+    /// When it happened, by the wall clock; may be seconds before it was written.
+    pub at: Timestamp,
+    /// The same instant in milliseconds since the machine was started (`CLOCK_BOOTTIME`): lengths are
+    /// counted with it, because the wall clock may be set.
+    pub boot_ms: u64,
+    /// What happened.
+    pub event: AirEvent,
+}
+
+/// What can happen on air.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AirEvent {
+    /// A worker began, or (with `takes_over`) a newer binary went on in its process.
+    Started {
+        /// From the job.
+        generation: u64,
+        /// Crate version of the worker.
+        version: String,
+        /// Which boot `boot_ms` counts from (`/proc/sys/kernel/random/boot_id`, where it can be read).
+        boot_id: Option<String>,
+        /// The connections of the process before it are still up.
+        #[serde(default)]
+        takes_over: bool,
+    },
+    /// Something else is released from now on.
+    OnAir {
+        /// Programme, live or slate.
+        source: OnAirKind,
+        /// Object key or live input's name.
+        item: Option<String>,
+        /// Why it is the slate; `None` when it is not.
+        cause: Option<DarkCause>,
+    },
+    /// The destination acknowledges media, from now on.
+    Delivering {
+        /// The destination's name.
+        destination: String,
+        /// Counts this worker's connections to it, from 1.
+        connection: u64,
+    },
+    /// The destination has taken nothing since.
+    Dark {
+        /// The destination's name.
+        destination: String,
+        /// Why.
+        cause: DarkCause,
+        /// The exact failure (`connection_refused`, `stalled`, …), where there is one.
+        error_type: Option<String>,
+    },
+    /// The worker ends, and says so itself.
+    Ended {
+        /// Exit code about to be returned.
+        code: i32,
+    },
+}
+
+/// Why viewers saw nothing, or not the programme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DarkCause {
+    /// The stream was just started and nothing is ready yet.
+    Starting,
+    /// An item could not be opened, is damaged, or ended before its length.
+    SourceFailed,
+    /// The item on air delivered nothing in time.
+    SourceStalled,
+    /// A live input was lost.
+    LiveLost,
+    /// The media store could not be reached, or refused.
+    StorageUnreachable,
+    /// There is nothing to play: the bucket is empty, or the programme has ended.
+    ProgrammeEmpty,
+    /// The connection was refused, reset, timed out, or the name was not found.
+    DestinationLost,
+    /// The connection stood, and the peer took or acknowledged nothing.
+    DestinationStalled,
+    /// The platform refused the key or the name.
+    DestinationRejected,
+    /// The worker's process ended by a fault.
+    WorkerCrashed,
+    /// The worker did not answer, and was replaced.
+    WorkerUnresponsive,
+    /// The worker cannot run here, or was given up (`error`).
+    GivenUp,
+    /// The start was refused by the pre-flight checks.
+    PreflightFailed,
+    /// The operator asked for it: the slate was taken, or the stream restarted.
+    Operator,
+    /// A connection that was old enough was made anew between two items.
+    PlannedRenewal,
+    /// The machine, or everything that could have written it down, was down.
+    MachineDown,
+    /// None of the above is known.
+    Unknown,
+}
+
+impl DarkCause {
+    /// Whether somebody meant it: planned darkness is listed, and told apart in the sums.
+    pub const fn is_planned(self) -> bool {
+        matches!(self, Self::Operator | Self::PlannedRenewal)
+    }
+}
