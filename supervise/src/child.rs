@@ -16,6 +16,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use crate::command::{SpawnError, Spec};
 use crate::spawner;
 use crate::terminate::{self, Ended, Grace, Terminated};
+use crate::unreaped::Unreaped;
 use crate::watch::{WatchError, Watched};
 
 /// A child process, leader of its own group.
@@ -27,7 +28,7 @@ pub struct Child {
     pid: Pid,
     watched: Watched,
     /// `None` once reaped, or handed to the spawner to be.
-    process: Option<std::process::Child>,
+    process: Option<Unreaped>,
     exit: Option<ExitReason>,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
@@ -80,7 +81,7 @@ pub fn spawn(spec: Spec) -> Result<Child, SpawnError> {
         Ok((watched, stdin, stdout, stderr)) => Ok(Child {
             pid,
             watched,
-            process: Some(process),
+            process: Some(Unreaped::new(pid)),
             exit: None,
             stdin,
             stdout,
@@ -90,7 +91,7 @@ pub fn spawn(spec: Spec) -> Result<Child, SpawnError> {
         Err(source) => {
             // It runs, but cannot be watched: nothing may run unwatched.
             signal_group(pid, Signal::KILL);
-            spawner::reap_later(process);
+            spawner::reap_later(Unreaped::new(pid));
             Err(SpawnError::Refused { program, source })
         }
     }
@@ -99,6 +100,31 @@ pub fn spawn(spec: Spec) -> Result<Child, SpawnError> {
 // === impl Child ===
 
 impl Child {
+    /// A child that an earlier image of this process started and handed over ([`crate::reexec`]).
+    /// Its pipes come on their own. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// When it is no child, or cannot be watched.
+    pub fn inherited(pid: Pid) -> Result<Self, WatchError> {
+        Ok(Self {
+            pid,
+            // A child's number stays taken until its status is collected, so this is the right one.
+            watched: Watched::open(pid.as_raw())?,
+            process: Some(Unreaped::new(pid)),
+            exit: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            dies_with_parent: true,
+        })
+    }
+
+    /// Lets go of it, so that the next image of this process can take it over; its number.
+    pub fn hand_over(mut self) -> Pid {
+        self.process = None;
+        self.pid
+    }
+
     /// Its number, which is also its group's.
     pub fn pid(&self) -> Pid {
         self.pid
@@ -171,11 +197,8 @@ impl Child {
 
     fn reap(&mut self) -> ExitReason {
         self.signal_group(Signal::KILL);
-        let status = self.process.take().map(|mut process| process.wait());
-        let exit = match status {
-            Some(Ok(status)) => status.into(),
-            Some(Err(_)) | None => ExitReason::Unknown,
-        };
+        let process = self.process.take();
+        let exit = process.map_or(ExitReason::Unknown, |process| process.wait());
         self.exit = Some(exit);
         exit
     }

@@ -5,6 +5,8 @@
 //!
 //! - [`command`]: what to run and what it inherits ([`Spec`]).
 //! - `spawner`: the one thread that forks, for a death signal that means what it says.
+//! - [`reexec`]: this process becomes another program and keeps its children.
+//! - `unreaped`: children whose status was not collected.
 //! - [`child`]: a running child; dropped, it is killed unless it was made to outlive its parent.
 //! - [`watch`]: a process that need not be a child.
 //! - [`terminate`]: TERM, TERM again, KILL.
@@ -18,13 +20,16 @@ pub mod capture;
 pub mod child;
 pub mod command;
 pub mod lines;
+pub mod reexec;
 pub mod shutdown;
 mod spawner;
 pub mod terminate;
+mod unreaped;
 pub mod watch;
 
 pub use capture::{CaptureError, CaptureLimits, Captured, capture};
 pub use child::{Child, ExitReason, spawn};
 pub use command::{Group, Input, Output, SpawnError, Spec, minimal_env};
 pub use nix::unistd::Pid;
+pub use spawner::here as spawner_here;
 pub use terminate::{Grace, Terminated};
