@@ -36,10 +36,6 @@ impl Unreaped {
         Self(pid)
     }
 
-    pub(crate) fn pid(&self) -> Pid {
-        self.0
-    }
-
     /// Collects the status of one that has ended.
     pub(crate) fn try_wait(&self) -> Option<ExitReason> {
         self.wait_with(Some(WaitPidFlag::WNOHANG))

@@ -4,6 +4,11 @@
 //! The process is this test program (no harness: its main thread has to be the one that forks),
 //! started again with the number of the image in its arguments.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the images tell the test what they see"
+)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 
