@@ -14,17 +14,17 @@ pub mod config;
 mod contents;
 pub mod id;
 pub mod job;
+pub mod live;
 pub mod position;
 pub mod problems;
 pub mod report;
 pub mod state;
 
 pub use air::{AirEntry, AirEvent, DarkCause};
-pub use config::{
-    DestinationConfig, LiveInputConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile,
-};
+pub use config::{DestinationConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile};
 pub use id::StreamId;
 pub use job::{Job, JobSecrets, StorageSettings};
+pub use live::{LiveConfig, LiveInputConfig, LiveInputReport};
 pub use position::PositionFile;
 pub use report::{DestinationReport, ErrorReport, OnAir, WorkerExit, WorkerReport};
 pub use state::{DesiredState, ObservedState, StreamRecord, StreamStateFile};

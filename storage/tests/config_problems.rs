@@ -449,3 +449,47 @@ fn any_config() -> impl Strategy<Value = StreamConfig> {
             },
         )
 }
+
+#[test]
+fn a_live_input_is_pulled_or_pushed_and_its_words_are_few() {
+    let text = br#"{"live_inputs": [
+        {"name": "both", "url": "rtsp://h/live/main/in", "ingest": true},
+        {"name": "none"},
+        {"name": "pushed", "ingest": true, "user": "me"},
+        {"name": "odd", "url": "rtsp://h/a", "take": "later", "on_loss": "cry", "grace_s": 4000}],
+      "live": {"resume": "never", "transition": {"kind": "wipe", "seconds": 3}, "fade": 1}}"#;
+    let Err(ConfigError::Problems(problems)) = parse_stream(text) else {
+        panic!("it has mistakes");
+    };
+    let paths: Vec<_> = problems.iter().map(|p| p.path.as_str()).collect();
+    for path in [
+        "live_inputs[0]",
+        "live_inputs[1]",
+        "live_inputs[2]",
+        "live_inputs[3].take",
+        "live_inputs[3].on_loss",
+        "live_inputs[3].grace_s",
+        "live.resume",
+        "live.transition.kind",
+        "live.transition.seconds",
+        "live.fade",
+    ] {
+        assert!(paths.contains(&path), "{path} is not told: {problems:?}");
+    }
+    let good = br#"{"live_inputs": [{"name": "studio", "ingest": true},
+        {"name": "mtx", "url": "rtsp://127.0.0.1:8554/live/main/in", "user": "u", "password_env": "MTX_PASSWORD",
+         "take": "manual", "on_loss": "slate", "grace_s": 5}],
+      "live": {"resume": "item", "transition": {"kind": "dip", "seconds": 1}, "card": {"key": "soon.png"}}}"#;
+    let config = parse_stream(good).expect("it is right");
+    assert!(config.live_inputs[0].ingest && config.live_inputs[0].url.is_none());
+    let written = serde_json::to_string(&config).expect("serializes");
+    assert_eq!(
+        parse_stream(written.as_bytes()).expect("reads its own"),
+        config
+    );
+    let plain = serde_json::to_string(&parse_stream(b"{}").expect("empty")).expect("serializes");
+    assert!(
+        !plain.contains("\"live\""),
+        "an older release reads it: {plain}"
+    );
+}

@@ -31,7 +31,7 @@ use storage::model::{StreamConfig, WorkerReport};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-pub use command::{Command, ControlPort, FormatChanged, NothingToSkip, Take};
+pub use command::{Command, ControlPort, FormatChanged, NoLiveInput, NothingToSkip, Take};
 use error::ApiError;
 use events::events;
 pub use socket::{ControlSocket, SocketError};
@@ -114,17 +114,15 @@ async fn skip(State(control): State<Arc<Control>>) -> Result<StatusCode, ApiErro
     Ok(StatusCode::ACCEPTED)
 }
 
-#[derive(Debug, Deserialize)]
-struct Source {
-    take: Take,
-}
-
 async fn source(
     State(control): State<Arc<Control>>,
-    body: Result<Json<Source>, JsonRejection>,
+    body: Result<Json<Take>, JsonRejection>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(Source { take }) = body?;
-    control.send(Command::Take(take)).await
+    let Json(take) = body?;
+    let (reply, answer) = oneshot::channel();
+    control.send(Command::Take(take, reply)).await?;
+    answer.await.map_err(|_| ApiError::ending())??;
+    Ok(StatusCode::ACCEPTED)
 }
 
 async fn preview(State(control): State<Arc<Control>>) -> Result<StatusCode, ApiError> {

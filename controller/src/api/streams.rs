@@ -98,6 +98,8 @@ enum SourceKind {
     Programme,
     /// The slate, until something else is taken.
     Slate,
+    /// The *going live soon* card, until something else is taken.
+    Card,
     /// A live input.
     Live,
 }
@@ -239,7 +241,8 @@ pub(super) async fn skip(
 
 /// Put something else on air
 ///
-/// `slate` stays until `programme` is taken.
+/// `slate` and `card` stay until something else is taken. `live` takes the air as soon as the input
+/// is ready; the programme stays on air until then.
 #[utoipa::path(post, path = "/streams/{id}/source", tag = "streams", params(("id" = StreamId, Path,)),
     request_body = SourceRequest,
     responses(
@@ -257,7 +260,8 @@ pub(super) async fn source(
     let what = match (request.take, request.input) {
         (SourceKind::Programme, None) => Take::Programme,
         (SourceKind::Slate, None) => Take::Slate,
-        (SourceKind::Live, input) => return Err(no_live_input(&registry.status(&id)?, input)),
+        (SourceKind::Card, None) => Take::Card,
+        (SourceKind::Live, input) => Take::Live(input),
         (_, Some(_)) => {
             return Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -341,18 +345,4 @@ fn named(registry: &Registry, body: Option<StreamRef>) -> Result<StreamId, ApiEr
         Some(id) => Ok(id),
         None => Ok(registry.only()?),
     }
-}
-
-/// Live inputs are configured, but not taken yet by a worker: the refusal must not look like a fault.
-fn no_live_input(status: &StreamStatus, input: Option<String>) -> ApiError {
-    let which = input.map_or_else(String::new, |name| format!(" {name:?}"));
-    ApiError::new(
-        StatusCode::CONFLICT,
-        "no_live_input",
-        format!(
-            "stream {} has no live input{which} that can be taken; \
-             take \"programme\" or \"slate\"",
-            status.stream_id
-        ),
-    )
 }

@@ -92,7 +92,17 @@ impl StreamHandle {
     /// The same.
     pub(crate) async fn take(&self, what: Take) -> Result<(), RequestError> {
         let link = self.ask(Request::Link).await?;
-        self.done(link.take(what).await)
+        let input = match &what {
+            Take::Live(input) => input.clone(),
+            Take::Programme | Take::Slate | Take::Card => None,
+        };
+        match link.take(what).await {
+            Err(error) if error.is_conflict() => Err(RequestError::NoLiveInput {
+                stream_id: self.id.clone(),
+                input,
+            }),
+            outcome => self.done(outcome),
+        }
     }
 
     /// See [`crate::registry::Registry::preview_touch`].

@@ -276,6 +276,7 @@ mod tests {
             }),
             destinations,
             programme: ProgrammeReport::default(),
+            live_inputs: Vec::new(),
             preview: PreviewState::Idle,
             counters: AirCounters::default(),
         }

@@ -10,6 +10,10 @@ pub enum Take {
     Programme,
     /// The slate, until something else is taken.
     Slate,
+    /// The *going live soon* card, until something else is taken.
+    Card,
+    /// This live input, or the first that is ready; the programme stays until it is.
+    Live(Option<String>),
 }
 
 /// What became of a new configuration.
@@ -43,6 +47,14 @@ pub enum RequestError {
     /// Stop, skip or take without a worker.
     #[error("stream {0} is not running")]
     NotRunning(StreamId),
+    /// Take of a live input that is not configured.
+    #[error("stream {stream_id} has no live input {}", input.as_deref().unwrap_or("at all"))]
+    NoLiveInput {
+        /// The stream.
+        stream_id: StreamId,
+        /// Which was asked for.
+        input: Option<String>,
+    },
     /// Skip while no item is on air.
     #[error("stream {0} has nothing to skip")]
     NothingToSkip(StreamId),

@@ -5,7 +5,8 @@ use programme::StreamFormat;
 use serde::Serialize;
 use storage::model::report::{ItemProblem, PreviewState};
 use storage::model::{
-    DesiredState, DestinationReport, ErrorReport, ObservedState, OnAir, StreamId, StreamRecord,
+    DesiredState, DestinationReport, ErrorReport, LiveInputReport, ObservedState, OnAir, StreamId,
+    StreamRecord,
 };
 
 /// A stream as the API shows it; published by its driver whenever it changes.
@@ -41,6 +42,8 @@ pub struct StreamStatus {
     pub destinations: Vec<DestinationReport>,
     /// The programme as the worker found it.
     pub programme: ProgrammeStatus,
+    /// Each live input's own state.
+    pub live_inputs: Vec<LiveInputReport>,
     /// Whether the preview is being written.
     pub preview: PreviewState,
     /// The configuration has changed in a way that only a restart of the stream applies.
@@ -81,6 +84,7 @@ impl StreamStatus {
             format: None,
             destinations: Vec::new(),
             programme: ProgrammeStatus::default(),
+            live_inputs: Vec::new(),
             preview: PreviewState::Idle,
             restart_needed: false,
         }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use storage::model::{StreamConfig, WorkerReport};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -125,9 +126,12 @@ impl WorkerLink {
     /// See [`LinkError`].
     pub(super) async fn take(&self, what: Take) -> Result<(), LinkError> {
         let body = match what {
-            Take::Programme => r#"{"take":"programme"}"#,
-            Take::Slate => r#"{"take":"slate"}"#,
+            Take::Programme => json!({"take": "programme"}),
+            Take::Slate => json!({"take": "slate"}),
+            Take::Card => json!({"take": "card"}),
+            Take::Live(input) => json!({"take": "live", "input": input}),
         };
+        let body = body.to_string();
         self.call(Method::POST, "/v1/source", body.into()).await?;
         Ok(())
     }

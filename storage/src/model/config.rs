@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use programme::{FormatChoice, Programme};
 use serde::{Deserialize, Serialize};
 
-use super::StreamId;
+use super::{LiveConfig, LiveInputConfig, StreamId};
 
 /// Version of [`StreamConfigFile`] this build writes.
 pub const CONFIG_VERSION: u32 = 1;
@@ -44,6 +44,10 @@ pub struct StreamConfig {
     /// Feeds that may take the air, first wanted and healthy wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub live_inputs: Vec<LiveInputConfig>,
+    /// How they take the air and give it back.
+    // Left out while nobody chose anything, so that the release before still reads the file.
+    #[serde(default, skip_serializing_if = "LiveConfig::is_default")]
+    pub live: LiveConfig,
     /// How a lost destination is tried again.
     #[serde(default)]
     pub retry: RetryConfig,
@@ -70,17 +74,6 @@ pub struct DestinationConfig {
     /// Variable that holds the stream key; absent: `url` names the whole path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
-}
-
-/// A live feed that can be pulled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct LiveInputConfig {
-    /// Unique in the stream.
-    pub name: String,
-    /// `rtmp`, `rtsp`, `srt`, `http` or `https` URL.
-    pub url: String,
 }
 
 /// Back-off of a destination: `initial_s`, then × `factor` up to `max_s`, each ±20 % jitter.

@@ -6,6 +6,7 @@
 
 mod check;
 mod fields;
+mod live;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::fields::{Fields, Notes};
 use super::config::CONFIG_VERSION;
 use super::{
-    DestinationConfig, LiveInputConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile,
-    StreamId,
+    DestinationConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile, StreamId,
 };
 use crate::json::{Json, SyntaxError};
 
@@ -110,7 +110,8 @@ fn stream(notes: &Notes, path: String, json: &Json) -> StreamConfig {
         destinations: fields
             .array("destinations", destination)
             .unwrap_or_default(),
-        live_inputs: fields.array("live_inputs", live_input).unwrap_or_default(),
+        live_inputs: fields.array("live_inputs", live::input).unwrap_or_default(),
+        live: fields.object("live", live::live).unwrap_or_default(),
         retry: fields.object("retry", retry).unwrap_or_default(),
     };
     let destinations = config.destinations.iter().map(|d| d.name.as_str());
@@ -198,13 +199,6 @@ fn destination(fields: &mut Fields<'_>) -> DestinationConfig {
         name: fields.required_checked("name", check::name),
         url: fields.required_checked("url", check::destination_url),
         key_env: fields.optional_checked("key_env", check::variable),
-    }
-}
-
-fn live_input(fields: &mut Fields<'_>) -> LiveInputConfig {
-    LiveInputConfig {
-        name: fields.required_checked("name", check::name),
-        url: fields.required_checked("url", check::input_url),
     }
 }
 

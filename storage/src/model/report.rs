@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use programme::{Fit, StreamFormat};
 use serde::{Deserialize, Serialize};
 
-use super::StreamId;
+use super::{LiveInputReport, StreamId};
 
 /// Version of the control protocol this build speaks; the previous one is understood too.
 pub const CONTROL_PROTOCOL: u32 = 1;
@@ -34,6 +34,9 @@ pub struct WorkerReport {
     pub destinations: Vec<DestinationReport>,
     /// The programme as resolved.
     pub programme: ProgrammeReport,
+    /// One entry per live input, in the order of the configuration.
+    #[serde(default)]
+    pub live_inputs: Vec<LiveInputReport>,
     /// Whether the preview is being written.
     pub preview: PreviewState,
     /// Counters since the worker started.

@@ -18,7 +18,7 @@ pub enum Command {
     /// Cut to the next item.
     Skip(oneshot::Sender<Result<(), NothingToSkip>>),
     /// Change what is wanted on air.
-    Take(Take),
+    Take(Take, oneshot::Sender<Result<(), NoLiveInput>>),
     /// Keep the preview alive.
     Preview,
     /// Go on with another configuration, touching only what changed.
@@ -31,14 +31,27 @@ pub enum Command {
 }
 
 /// What can be wanted on air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(tag = "take", rename_all = "snake_case")]
 pub enum Take {
     /// The programme.
     Programme,
     /// The slate, until something else is taken.
     Slate,
+    /// The *going live soon* card, until something else is taken.
+    Card,
+    /// A live input.
+    Live {
+        /// Which; the first that is ready when absent.
+        #[serde(default)]
+        input: Option<String>,
+    },
 }
+
+/// Answer to the take of a live input that is not configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such live input")]
+pub struct NoLiveInput;
 
 /// Answer to a skip while no programme item is on air or coming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

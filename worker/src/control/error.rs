@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::command::{FormatChanged, NothingToSkip};
+use super::command::{FormatChanged, NoLiveInput, NothingToSkip};
 
 /// `{"error": {"code", "message"}}` with its status.
 #[derive(Debug)]
@@ -60,6 +60,12 @@ impl ApiError {
 impl From<NothingToSkip> for ApiError {
     fn from(refusal: NothingToSkip) -> Self {
         Self::new(StatusCode::CONFLICT, "nothing_to_skip", refusal)
+    }
+}
+
+impl From<NoLiveInput> for ApiError {
+    fn from(refusal: NoLiveInput) -> Self {
+        Self::new(StatusCode::CONFLICT, "no_live_input", refusal)
     }
 }
 

@@ -38,6 +38,7 @@ fn report() -> WorkerReport {
         on_air: None,
         destinations: Vec::new(),
         programme: ProgrammeReport::default(),
+        live_inputs: Vec::new(),
         preview: PreviewState::Idle,
         counters: AirCounters::default(),
     }
@@ -144,7 +145,8 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
                     let _ = reply.send(if same { Ok(()) } else { Err(FormatChanged) });
                 }
                 Command::Stop => return seen.len(),
-                Command::Take(_) | Command::Preview => {}
+                Command::Take(_, reply) => drop(reply.send(Ok(()))),
+                Command::Preview => {}
             }
         }
         0

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::Playout;
-use crate::control::command::{Command, FormatChanged, NothingToSkip, Take};
+use crate::control::command::{Command, FormatChanged, NoLiveInput, NothingToSkip, Take};
 use crate::director::Wish;
 
 impl Playout {
@@ -21,8 +21,10 @@ impl Playout {
                 // Whoever asked may have gone; what was asked for holds all the same.
                 let _unread = reply.send(answer);
             }
-            Command::Take(Take::Programme) => self.director.wish(Wish::Programme),
-            Command::Take(Take::Slate) => self.director.wish(Wish::Slate),
+            Command::Take(take, reply) => {
+                // Whoever asked may have gone; what was asked for holds all the same.
+                let _unread = reply.send(self.take(take));
+            }
             Command::Preview => self.fanout.touch_preview(),
             Command::Reconfigure(config, reply) => {
                 let before = &self.job.config;
@@ -41,5 +43,14 @@ impl Playout {
             Command::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    fn take(&mut self, take: Take) -> Result<(), NoLiveInput> {
+        match take {
+            Take::Programme => self.director.wish(Wish::Programme),
+            Take::Slate | Take::Card => self.director.wish(Wish::Slate),
+            Take::Live { .. } => return Err(NoLiveInput),
+        }
+        Ok(())
     }
 }

@@ -35,6 +35,7 @@ pub fn empty_report(job: &Job) -> WorkerReport {
         on_air: None,
         destinations: Vec::new(),
         programme: ProgrammeReport::default(),
+        live_inputs: Vec::new(),
         preview: PreviewState::Idle,
         counters: AirCounters::default(),
     }

@@ -71,6 +71,7 @@ impl Driver {
             on_air: report.and_then(|report| report.on_air.clone()),
             format: report.and_then(|report| report.format),
             destinations: report.map_or_else(Vec::new, |report| report.destinations.clone()),
+            live_inputs: report.map_or_else(Vec::new, |report| report.live_inputs.clone()),
             programme: report.map_or_else(ProgrammeStatus::default, |report| ProgrammeStatus {
                 items: Some(report.programme.items),
                 listed_at: report.programme.listed_at,

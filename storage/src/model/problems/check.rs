@@ -47,6 +47,15 @@ pub(super) fn variable(text: &str) -> Result<(), String> {
     }
 }
 
+/// A user name that stands in a URL.
+pub(super) fn user(text: &str) -> Result<(), String> {
+    if (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("must be 1–128 printable ASCII characters".to_owned())
+    }
+}
+
 /// The key of one object.
 pub(super) fn key(text: &str) -> Result<(), String> {
     key::check(text).map_err(|e| e.to_string())
@@ -85,7 +94,8 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), String> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
         return Err(
-            "must not contain a user name or password: it would be seen in `ps` and in status"
+            "must not contain a user name or password: it would be seen in `ps` and in status \
+             (live inputs take \"user\" and \"password_env\")"
                 .to_owned(),
         );
     }
