@@ -36,6 +36,8 @@ pub struct Config {
     pub storage_keys: Option<(Secret, Secret)>,
     /// `STATE_DIR`, `RUNTIME_DIR` and `CACHE_DIR`.
     pub layout: Layout,
+    /// `CACHE_MAX_BYTES`: media kept in `CACHE_DIR`; 0 is none.
+    pub cache_max_bytes: u64,
     /// `WORKER_BIN`.
     pub worker_bin: PathBuf,
     /// `FFMPEG_BIN`.

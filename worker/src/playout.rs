@@ -360,7 +360,7 @@ impl Playout {
             SlateCause::Starting | SlateCause::Operator => {
                 tracing::info!(reason = report::slate_reason(reason), "the slate is on air");
             }
-            SlateCause::Stalled | SlateCause::NextNotReady => {
+            SlateCause::Stalled | SlateCause::NextNotReady | SlateCause::StorageUnreachable => {
                 self.dry += 1;
                 tracing::warn!(
                     reason = report::slate_reason(reason),

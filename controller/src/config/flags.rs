@@ -97,7 +97,12 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "CACHE_DIR",
         "DIR",
-        "Slates and probe results [default: /var/cache/stream-controller as root, else $XDG_CACHE_HOME/stream-controller; STATE_DIR/cache when STATE_DIR is set]",
+        "Slates, probe results and media [default: /var/cache/stream-controller as root, else $XDG_CACHE_HOME/stream-controller; STATE_DIR/cache when STATE_DIR is set]",
+    ),
+    setting(
+        "CACHE_MAX_BYTES",
+        "BYTES",
+        "Media of r2 and s3 kept in CACHE_DIR to play through an outage; 0 is none [default: 2147483648]",
     ),
     setting(
         "WORKER_BIN",

@@ -15,6 +15,7 @@ use super::{Config, Flags, Keyring, LogFormat, Logging, Vars};
 
 const EXTENSIONS: &str = "mp4,mov,mkv,webm,m4v,ts,flv,mp3,m4a,wav";
 const NAME: &str = "stream-controller";
+const CACHE_MAX_BYTES: u64 = 2 << 30;
 /// Leaves room for the sockets of streams with short names.
 const MAX_RUNTIME_DIR_BYTES: usize = super::MAX_SOCKET_PATH_BYTES - "/main.sock".len();
 
@@ -85,6 +86,7 @@ impl Reader<'_> {
             cors_origins: self.cors_origins(),
             storage: self.storage(&layout.state_dir),
             storage_keys: self.storage_keys(),
+            cache_max_bytes: self.cache_max_bytes(),
             worker_bin: self.program("WORKER_BIN", &self.place.exe_dir.join("stream-worker")),
             ffmpeg_bin: self.program("FFMPEG_BIN", Path::new("ffmpeg")),
             ffprobe_bin: self.program("FFPROBE_BIN", Path::new("ffprobe")),
@@ -285,6 +287,10 @@ impl Reader<'_> {
             ));
         }
         ttl
+    }
+
+    fn cache_max_bytes(&mut self) -> u64 {
+        self.parsed("CACHE_MAX_BYTES", "a number of bytes", CACHE_MAX_BYTES)
     }
 
     fn extensions(&mut self) -> Vec<String> {

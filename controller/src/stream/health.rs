@@ -270,6 +270,7 @@ mod tests {
                 duration_s: None,
                 next: None,
                 fit: None,
+                from_cache: false,
                 slate: None,
                 reason: None,
                 since: Timestamp::UNIX_EPOCH,

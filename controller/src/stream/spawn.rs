@@ -231,6 +231,7 @@ fn job(order: Order, settings: &Config) -> Job {
         state_dir: settings.layout.state_dir.clone(),
         runtime_dir: settings.layout.runtime_dir.clone(),
         cache_dir: settings.layout.cache_dir.clone(),
+        cache_max_bytes: settings.cache_max_bytes,
         allow_argv_secrets: settings.allow_argv_secrets,
     }
 }

@@ -39,8 +39,11 @@ pub struct Job {
     pub state_dir: PathBuf,
     /// `RUNTIME_DIR`.
     pub runtime_dir: PathBuf,
-    /// `CACHE_DIR`: rendered slates, probe results.
+    /// `CACHE_DIR`: rendered slates, probe results, media.
     pub cache_dir: PathBuf,
+    /// `CACHE_MAX_BYTES`: how much media is kept there; 0 is none.
+    #[serde(default)]
+    pub cache_max_bytes: u64,
     /// Publish keyed destinations even where FFmpeg cannot be given the key outside argv.
     #[serde(default)]
     pub allow_argv_secrets: bool,

@@ -60,6 +60,9 @@ pub struct OnAir {
     /// How the item is fed.
     #[serde(default)]
     pub fit: Option<Fit>,
+    /// The item is read from the media cache, not from the store.
+    #[serde(default)]
+    pub from_cache: bool,
     /// Why the slate is on; `None` when it is not.
     #[serde(default)]
     pub slate: Option<SlateCause>,
@@ -96,6 +99,8 @@ pub enum SlateCause {
     Stalled,
     /// The item on air ended and the next is not ready.
     NextNotReady,
+    /// The media store cannot be read from, and nothing that is left is in the cache.
+    StorageUnreachable,
 }
 
 /// One destination's state and what was delivered to it.
@@ -173,6 +178,28 @@ pub struct ProgrammeReport {
     pub problems: Vec<ItemProblem>,
     /// Why the bucket could not be listed, or that it is empty.
     pub error: Option<ErrorReport>,
+    /// Why the media store cannot be read from at present; the programme stays where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<ErrorReport>,
+    /// What is kept of the bucket on this machine; `None` when the cache is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheReport>,
+}
+
+/// The media cache, as one stream sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CacheReport {
+    /// Whole objects kept, of all streams.
+    pub objects: u64,
+    /// Their bytes, and those of objects that are being fetched.
+    pub bytes: u64,
+    /// `CACHE_MAX_BYTES`.
+    pub max_bytes: u64,
+    /// Times an item of this stream was opened from the cache.
+    pub hits: u64,
+    /// Times it was opened from the store.
+    pub misses: u64,
 }
 
 /// One item that could not be played.

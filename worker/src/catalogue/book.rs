@@ -279,6 +279,8 @@ impl Book {
             listed_at: self.listed_at,
             problems: failed.chain(missing).collect(),
             error: self.error.clone(),
+            storage: None,
+            cache: None,
         }
     }
 

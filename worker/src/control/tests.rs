@@ -52,6 +52,7 @@ fn on_air(item: &str, position_s: f64) -> OnAir {
         duration_s: None,
         next: None,
         fit: None,
+        from_cache: false,
         slate: None,
         reason: None,
         since: Timestamp::UNIX_EPOCH,

@@ -48,6 +48,7 @@ pub(super) fn slate_reason(reason: SlateCause) -> &'static str {
         SlateCause::Operator => "the operator asked for it",
         SlateCause::Stalled => "the item on air delivers nothing",
         SlateCause::NextNotReady => "the last item ended and the next is not ready",
+        SlateCause::StorageUnreachable => "the media store cannot be reached",
     }
 }
 
@@ -124,7 +125,7 @@ impl Playout {
     fn why_slate(&self, reason: SlateCause) -> String {
         match reason {
             SlateCause::Operator | SlateCause::Stalled => slate_reason(reason).to_owned(),
-            SlateCause::Starting | SlateCause::NextNotReady => {
+            SlateCause::Starting | SlateCause::NextNotReady | SlateCause::StorageUnreachable => {
                 let trouble = self.catalogue.report().error;
                 match trouble {
                     Some(error) => error.message,
@@ -153,6 +154,7 @@ impl Playout {
                 duration_s: item.source.duration_s(),
                 next,
                 fit: item.source.fit().cloned(),
+                from_cache: false,
                 slate: None,
                 reason: None,
                 since: self.since.0,
@@ -164,6 +166,7 @@ impl Playout {
                 duration_s: None,
                 next,
                 fit: None,
+                from_cache: false,
                 slate: Some(reason),
                 reason: Some(self.why_slate(reason)),
                 since: self.since.0,

@@ -81,6 +81,7 @@ pub(crate) fn job(
         runtime_dir: dir.to_owned(),
         cache_dir: dir.to_owned(),
         allow_argv_secrets: false,
+        cache_max_bytes: 0,
     }
 }
 
