@@ -9,7 +9,11 @@
 //! | SIGTERM | restart, upgrade, or it cannot be told | stay on air, are adopted by the next |
 //! | SIGINT | a person at a terminal | ended |
 //! | a second one | | the controller leaves at once |
+//!
+//! Where systemd holds the API's sockets, a controller that is restarted first stops accepting (what
+//! comes from then on waits for the next one), answers what it has, and only then lets go.
 
+mod listen;
 mod manager;
 mod notify;
 
@@ -23,11 +27,10 @@ use storage::lock::{DirLock, LockError};
 use storage::media::MediaStore;
 use storage::media::server::MediaServer;
 use supervise::shutdown::{Cause, Shutdown};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use self::listen::{Api, ListenError, Listening};
 use self::manager::Intent;
 use self::notify::Notify;
 use crate::api::{self, Parts};
@@ -37,6 +40,8 @@ use crate::registry::{End, OpenError, Opening, Registry};
 
 /// Requests under way get this long when the controller ends.
 const API_GRACE: Duration = Duration::from_secs(2);
+/// The same when nobody is turned away meanwhile; a stop of a stream usually takes less.
+const HELD_API_GRACE: Duration = Duration::from_secs(5);
 
 /// Why the controller does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +61,9 @@ pub enum ServeError {
     /// The media store's settings do not fit together.
     #[error(transparent)]
     Media(#[from] OpenMediaError),
-    /// The address cannot be listened at.
-    #[error("cannot listen at {address} (CONTROLLER_BIND)")]
-    Bind {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The API has no address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The operating system refuses something every process may do.
     #[error("cannot {what}")]
     System {
@@ -84,41 +84,34 @@ struct Prepared {
 ///
 /// # Errors
 /// See [`ServeError`]; only before anything was done to any stream.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
-    let config = Arc::new(config);
+pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let system = |what| move |source| ServeError::System { what, source };
     let shutdown = Shutdown::install().map_err(system("handle signals"))?;
     let mut reloads = signal(SignalKind::hangup()).map_err(system("handle SIGHUP"))?;
     let notify = Notify::from_environment();
 
+    let inherited = Listening::inherited(&mut config)?;
+    let config = Arc::new(config);
     let prepared = prepare(Arc::clone(&config)).await?;
-    let listener = bind(config.bind).await?;
-    let address = listener.local_addr().map_err(system("listen"))?;
+    let listening = match inherited {
+        Some(listening) => listening,
+        None => Listening::bind(config.bind).await?,
+    };
+    let address = listening.address().unwrap_or(config.bind);
 
     let (store, media_server) = open_media(&config, address).await?;
 
     let mut tasks = JoinSet::new();
     let registry = prepared.opening.start(&mut tasks);
-    let closing = CancellationToken::new();
     let parts = Parts {
         registry: registry.clone(),
         store,
         media_server,
-        closing: closing.clone(),
+        closing: listening.closing(),
     };
     let router = api::router(&config, parts);
     tracing::info!(%address, state_dir = %config.layout.state_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
-    let api = tokio::spawn({
-        let closing = closing.clone();
-        async move {
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(closing.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the API has ended");
-            }
-        }
-    });
+    let api = listening.serve(&router);
 
     let mut watchdog = notify.watchdog();
     let mut ready = false;
@@ -136,12 +129,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     notify.stopping();
     tokio::select! {
-        () = end(cause, &registry) => {}
+        () = end(cause, &registry, api) => {}
         () = shutdown.immediate() => tracing::warn!("second signal: leaving at once"),
-    }
-    closing.cancel();
-    if tokio::time::timeout(API_GRACE, api).await.is_err() {
-        tracing::info!("open connections were cut after {} s", API_GRACE.as_secs());
     }
     tasks.shutdown().await;
     tracing::info!("ended");
@@ -186,12 +175,6 @@ fn runtime_lock(config: &Config) -> PathBuf {
     config.layout.runtime_dir.join("controller.lock")
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Bind { address, source })
-}
-
 /// The media store, and the loopback server that hands its objects to this machine's FFprobes.
 async fn open_media(
     config: &Config,
@@ -207,7 +190,7 @@ async fn open_media(
     Ok((store, server))
 }
 
-async fn end(cause: Cause, registry: &Registry) {
+async fn end(cause: Cause, registry: &Registry, api: Api) {
     let end = match cause {
         Cause::Interrupt | Cause::Request => End::Drain,
         Cause::Terminate => match manager::intent().await {
@@ -216,7 +199,13 @@ async fn end(cause: Cause, registry: &Registry) {
         },
     };
     tracing::info!(?cause, ?end, "ending");
-    registry.end(end).await;
+    if end == End::Detach && api.is_held() {
+        api.close(HELD_API_GRACE).await;
+        registry.end(end).await;
+    } else {
+        registry.end(end).await;
+        api.close(API_GRACE).await;
+    }
 }
 
 // === impl ServeError ===
@@ -231,8 +220,10 @@ impl ServeError {
             Self::Locked(_) => 75,
             // EX_CONFIG
             Self::Documents(_) | Self::Media(OpenMediaError::Store(_)) => 78,
+            // EX_USAGE
+            Self::Listen(ListenError::Public(_)) => 64,
             // EX_UNAVAILABLE
-            Self::Bind { .. } => 69,
+            Self::Listen(_) => 69,
             // EX_OSERR
             Self::System { .. } => 71,
         }

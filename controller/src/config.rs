@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use storage::layout::Layout;
 use storage::model::StorageSettings;
 use storage::secret::Secret;
+use supervise::cgroup::Delegated;
 
 pub use flags::{Flags, SECRETS, SETTINGS, Setting};
 pub use read::{ConfigErrors, Place};
@@ -26,6 +27,8 @@ pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 pub struct Config {
     /// `CONTROLLER_BIND`.
     pub bind: SocketAddr,
+    /// `CONTROLLER_ALLOW_PUBLIC`.
+    pub allow_public: bool,
     /// `CONTROLLER_API_TOKEN`; without it everyone who reaches the address may do everything.
     pub api_token: Option<Secret>,
     /// `CONTROLLER_CORS_ORIGINS`, each `http(s)://host[:port]`.
@@ -50,6 +53,8 @@ pub struct Config {
     pub logging: Logging,
     /// Finds the stream keys that destinations name by `key_env`.
     pub keyring: Keyring,
+    /// Where workers get control groups of their own, see [`Place`].
+    pub cgroup: Option<Delegated>,
 }
 
 /// `LOG_FORMAT` and `RUST_LOG`.

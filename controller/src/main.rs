@@ -9,6 +9,7 @@ use controller::app;
 use controller::cli::media::MediaCommand;
 use controller::cli::{check, demo, media};
 use controller::config::{Config, Flags, LogFormat, Logging, Place, ProcessVars};
+use supervise::cgroup::Delegated;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -112,6 +113,7 @@ fn place() -> std::io::Result<Place> {
         exe_dir: exe.parent().unwrap_or(&exe).to_owned(),
         root: nix::unistd::geteuid().is_root(),
         terminal: std::io::stderr().is_terminal(),
+        cgroup: Delegated::find(),
     })
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!  handle ──requests──► driver ◄──events── attendant (process), follower (worker_link)
 //!     ▲                   │ state · admission · restart · health (pure)
-//!     └─────status────────┘ spawn · adopt · lease (the machine)
+//!     └─────status────────┘ spawn · adopt · lease · group (the machine)
 //! ```
 //! The driver is one task and alone changes the stream's state; `docs/design/stream-lifecycle.md`.
 
@@ -11,6 +11,7 @@ pub mod admission;
 mod adopt;
 mod driver;
 mod follow;
+mod group;
 mod handle;
 mod health;
 mod lease;

@@ -31,6 +31,9 @@ pub struct Spec {
     pub dies_with_parent: bool,
     /// Working directory; `None`: this process's.
     pub cwd: Option<PathBuf>,
+    /// Control group it is in from its first instruction, see [`crate::cgroup::Cgroup::entrance`];
+    /// `None`: this process's.
+    pub cgroup: Option<OwnedFd>,
 }
 
 /// Where standard input comes from.
@@ -102,6 +105,7 @@ impl Spec {
             group: Group::OwnGroup,
             dies_with_parent: true,
             cwd: None,
+            cgroup: None,
         }
     }
 
@@ -175,6 +179,13 @@ impl Spec {
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
+        self
+    }
+
+    /// Has it start in the control group of this entrance; where it cannot, it does not start.
+    #[must_use]
+    pub fn cgroup(mut self, entrance: OwnedFd) -> Self {
+        self.cgroup = Some(entrance);
         self
     }
 }

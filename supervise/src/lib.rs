@@ -9,6 +9,7 @@
 //! - `unreaped`: children whose status was not collected.
 //! - [`child`]: a running child; dropped, it is killed unless it was made to outlive its parent.
 //! - [`watch`]: a process that need not be a child.
+//! - [`cgroup`]: a child's own control group, where they are delegated.
 //! - [`terminate`]: TERM, TERM again, KILL.
 //! - [`mod@capture`]: run to the end with bounded time and output.
 //! - [`lines`]: output as bounded, printable lines, and the last of them.
@@ -17,6 +18,7 @@
 
 pub mod backoff;
 pub mod capture;
+pub mod cgroup;
 pub mod child;
 pub mod command;
 pub mod lines;

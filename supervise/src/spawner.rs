@@ -183,11 +183,12 @@ fn fork_exec(spec: Spec) -> Result<Child, SpawnError> {
         &mut command,
         spec.group,
         spec.dies_with_parent,
+        spec.cgroup.as_ref().map(AsRawFd::as_raw_fd),
         passed.iter().map(PassedFd::numbers).collect(),
     );
-    // `passed` lives until here: its descriptors must be open at the fork.
+    // These live until here: their descriptors must be open at the fork.
     let child = command.spawn();
-    drop(passed);
+    drop((passed, spec.cgroup));
     child.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => SpawnError::Missing {
             program: program.clone(),
@@ -206,6 +207,7 @@ fn prepare_child(
     command: &mut Command,
     group: Group,
     dies_with_parent: bool,
+    cgroup: Option<RawFd>,
     passed: Vec<(RawFd, RawFd)>,
 ) {
     let parent = rustix::process::getpid();
@@ -221,6 +223,10 @@ fn prepare_child(
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
+        // Before any number is given away, and before anything of the child's own runs.
+        if let Some(entrance) = cgroup {
+            enter(entrance)?;
+        }
         close_at_exec_from(3);
         for &(source, number) in &passed {
             duplicate_to(source, number)?;
@@ -229,12 +235,23 @@ fn prepare_child(
     };
     // SAFETY: in the forked child only async-signal-safe work is allowed, because another thread
     // may have held a lock, the allocator's for instance, at the fork. `before_exec` makes system
-    // calls (setsid, prctl, getppid, close_range, dup2), reads a vector that was allocated before
+    // calls (setsid, prctl, getppid, write, close_range, dup2), reads a vector that was allocated before
     // the fork, and builds `io::Error`s from a code or a kind, which allocates nothing. It does not
     // touch descriptors that std still needs, see `PassedFd`.
     unsafe {
         command.pre_exec(before_exec);
     }
+}
+
+/// Moves this process into the group whose `cgroup.procs` is open as `entrance`.
+#[expect(unsafe_code, reason = "writing to a bare number; proof below")]
+fn enter(entrance: RawFd) -> io::Result<()> {
+    // SAFETY: called only between fork and exec, while the parent holds the descriptor open; the
+    // byte is a literal. "0" names whoever writes it.
+    if unsafe { libc::write(entrance, b"0".as_ptr().cast(), 1) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Marks every descriptor from `first` on to be closed by `execve`: whatever a library or our own

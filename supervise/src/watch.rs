@@ -65,7 +65,7 @@ impl Watched {
             Err(rustix::io::Errno::SRCH) => return Err(WatchError::Gone { pid }),
             Err(errno) => return Err(refused(errno.into())),
         };
-        let pidfd = register(pidfd).map_err(refused)?;
+        let pidfd = register(pidfd, Interest::READABLE).map_err(refused)?;
         Ok(Self { pid, pidfd })
     }
 
@@ -135,10 +135,10 @@ impl Watched {
 }
 
 #[expect(unsafe_code, reason = "tokio registers a bare number; proof below")]
-fn register(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` stays open, and the same, until it is dropped; it is moved into the
     // `AsyncFd`, which never gives it out mutably here.
-    Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 /// Field 22 of a `stat` line. Counted after the last `)`: the command name before it may hold

@@ -10,6 +10,7 @@ use storage::layout::Layout;
 use storage::model::StorageSettings;
 use storage::model::job::Provider;
 use storage::secret::Secret;
+use supervise::cgroup::Delegated;
 
 use super::{Config, Flags, Keyring, LogFormat, Logging, Vars};
 
@@ -30,6 +31,8 @@ pub struct Place {
     pub root: bool,
     /// Standard error is a terminal.
     pub terminal: bool,
+    /// The control group that the service manager has handed over.
+    pub cgroup: Option<Delegated>,
 }
 
 /// Every mistake in the settings; never empty, and never shows a secret.
@@ -80,8 +83,10 @@ impl Reader<'_> {
     fn config(&mut self) -> Config {
         let layout = self.layout();
         let api_token = self.token();
+        let allow_public = self.flag("CONTROLLER_ALLOW_PUBLIC");
         Config {
-            bind: self.bind(api_token.is_some()),
+            bind: self.bind(allow_public || api_token.is_some()),
+            allow_public,
             api_token,
             cors_origins: self.cors_origins(),
             storage: self.storage(&layout.state_dir),
@@ -93,15 +98,15 @@ impl Reader<'_> {
             allow_argv_secrets: self.flag("ALLOW_ARGV_SECRETS"),
             logging: self.logging(),
             keyring: self.keyring.clone(),
+            cgroup: self.place.cgroup.clone(),
             layout,
         }
     }
 
-    fn bind(&mut self, has_token: bool) -> SocketAddr {
+    fn bind(&mut self, guarded: bool) -> SocketAddr {
         let default = SocketAddr::from(([127, 0, 0, 1], 8080));
         let bind = self.parsed("CONTROLLER_BIND", "an address like 127.0.0.1:8080", default);
-        let allowed = self.flag("CONTROLLER_ALLOW_PUBLIC");
-        if !bind.ip().is_loopback() && !has_token && !allowed {
+        if !bind.ip().is_loopback() && !guarded {
             self.errors.push(format!(
                 "CONTROLLER_BIND={bind} lets everyone on the network control the streams: set \
                  CONTROLLER_API_TOKEN, or CONTROLLER_ALLOW_PUBLIC=true if something else guards it"
@@ -433,6 +438,7 @@ mod tests {
             exe_dir: "/opt/sc".into(),
             root: false,
             terminal: false,
+            cgroup: None,
         }
     }
 

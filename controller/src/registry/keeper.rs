@@ -90,7 +90,7 @@ impl Keeper {
         let settings = Arc::clone(&self.settings);
         let recovered = self.recovered.clone();
         self.drivers.spawn(async move {
-            tokio::join!(join_all(recoveries), end_orphans(&settings.layout, &known));
+            tokio::join!(join_all(recoveries), end_orphans(&settings, &known));
             recovered.send_replace(true);
         });
         while let Some(change) = self.changes.recv().await {

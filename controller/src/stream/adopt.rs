@@ -3,19 +3,24 @@
 //! A process is *the* worker when it answers on the stream's socket with the nonce of its job (or of
 //! the remembered state), and is the one the kernel names as the socket's maker. It is asked twice,
 //! the second time with its pidfd already open: so the pidfd is that process's and not of a later one
-//! with the same number. Whoever holds the stream's lease or socket without that proof is ended.
+//! with the same number. Whoever holds the stream's lease or socket without that proof is ended, and
+//! so is whatever is left in the control group of any other of the stream's workers.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use storage::layout::Layout;
 use storage::model::report::CONTROL_PROTOCOL;
 use storage::model::{Job, StreamId, WorkerReport};
+use supervise::cgroup::Cgroup;
 use supervise::watch::Watched;
 use tokio::time::{Instant, sleep};
 
+use super::group;
 use super::lease::{self, Lease};
 use super::process::Process;
 use super::worker_link::{Status, WorkerLink};
+use crate::config::Config;
 
 /// A worker that has just been started may not have made its socket yet.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,13 +33,21 @@ pub(super) enum Found {
     Nothing,
     /// The worker, proven.
     Worker(Box<Adoptable>),
-    /// Processes that hold the stream and cannot be adopted.
+    /// What holds the stream and cannot be adopted.
     Foreign {
-        /// All of them.
-        processes: Vec<Watched>,
-        /// What is wrong with them.
+        /// All of it.
+        holders: Holders,
+        /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+/// Whatever keeps a stream from having a new worker.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    processes: Vec<Watched>,
+    /// Control groups of the stream's workers, empty ones among them.
+    groups: Vec<Cgroup>,
 }
 
 /// A worker to be adopted.
@@ -46,6 +59,10 @@ pub(super) struct Adoptable {
     pub(super) report: WorkerReport,
     /// What it was given, unless the file is gone.
     pub(super) job: Option<Job>,
+    /// Its control group, if it was started in one.
+    pub(super) group: Option<Cgroup>,
+    /// What other workers of the stream have left.
+    pub(super) others: Holders,
 }
 
 enum Proof {
@@ -55,37 +72,35 @@ enum Proof {
 }
 
 /// Looks for the worker of `id`; `remembered` is the nonce in the state file.
-pub(super) async fn look(layout: &Layout, id: &StreamId, remembered: Option<&str>) -> Found {
+pub(super) async fn look(settings: &Config, id: &StreamId, remembered: Option<&str>) -> Found {
+    let layout = &settings.layout;
     let job = read_job(layout, id);
     let link = WorkerLink::new(layout.socket(id));
     let deadline = Instant::now() + PATIENCE;
     loop {
         match prove(&link, id, job.as_ref(), remembered).await {
             Proof::Proven(watched, report) => {
+                let (own, others) = group::of(settings.cgroup.as_ref(), id)
+                    .into_iter()
+                    .partition::<Vec<_>, _>(|group| group.holds(watched.pid()));
                 return Found::Worker(Box::new(Adoptable {
                     watched,
                     report: *report,
                     job,
+                    group: own.into_iter().next(),
+                    others: Holders::of_groups(others),
                 }));
             }
-            Proof::Wrong(reason) => return foreign(layout, id, &link, reason).await,
-            Proof::Silent if is_free(layout, id) && link.listener().await.is_none() => {
+            Proof::Wrong(reason) => return foreign(settings, id, &link, reason).await,
+            Proof::Silent if is_free(settings, id) && link.listener().await.is_none() => {
                 return Found::Nothing;
             }
             Proof::Silent if Instant::now() >= deadline => {
-                return foreign(layout, id, &link, "it does not answer").await;
+                return foreign(settings, id, &link, "it does not answer").await;
             }
             Proof::Silent => sleep(POLL).await,
         }
     }
-}
-
-/// Ends `processes`, all at once; returns when they are gone.
-pub(super) async fn end(processes: Vec<Watched>) {
-    let ends = processes
-        .into_iter()
-        .map(|watched| async move { Process::Adopted(watched).terminate().await });
-    futures_util::future::join_all(ends).await;
 }
 
 async fn prove(
@@ -116,22 +131,30 @@ async fn prove(
     Proof::Proven(watched, Box::new(report))
 }
 
-async fn foreign(layout: &Layout, id: &StreamId, link: &WorkerLink, reason: &'static str) -> Found {
-    let mut processes = lease::holders(&layout.lease(id));
+async fn foreign(
+    settings: &Config,
+    id: &StreamId,
+    link: &WorkerLink,
+    reason: &'static str,
+) -> Found {
+    let mut holders = Holders::find(settings, id);
     if let Some(listener) = link.listener().await
-        && !processes.iter().any(|held| held.pid() == listener)
+        && !holders.pids().contains(&listener)
         && let Ok(watched) = Watched::open(listener)
         // Asked again with the process pinned, as in the proof above.
         && link.listener().await == Some(listener)
     {
-        processes.push(watched);
+        holders.processes.push(watched);
     }
-    Found::Foreign { processes, reason }
+    Found::Foreign { holders, reason }
 }
 
-fn is_free(layout: &Layout, id: &StreamId) -> bool {
+/// Whether neither the lease nor a control group of the stream has a process.
+fn is_free(settings: &Config, id: &StreamId) -> bool {
+    let groups = group::of(settings.cgroup.as_ref(), id);
     // Where the lease cannot even be tried, a start will fail and say why.
-    !matches!(Lease::acquire(&layout.lease(id)), Ok(None))
+    !matches!(Lease::acquire(&settings.layout.lease(id)), Ok(None))
+        && !groups.iter().any(Cgroup::is_populated)
 }
 
 fn read_job(layout: &Layout, id: &StreamId) -> Option<Job> {
@@ -139,4 +162,42 @@ fn read_job(layout: &Layout, id: &StreamId) -> Option<Job> {
     serde_json::from_slice(&text)
         .inspect_err(|error| tracing::warn!(stream_id = %id, %error, "job file cannot be read"))
         .ok()
+}
+
+// === impl Holders ===
+
+impl Holders {
+    /// The holder of the stream's lease and the control groups of its workers.
+    pub(super) fn find(settings: &Config, id: &StreamId) -> Self {
+        let mut holders = Self::of_groups(group::of(settings.cgroup.as_ref(), id));
+        for held in lease::holders(&settings.layout.lease(id)) {
+            if !holders.pids().contains(&held.pid()) {
+                holders.processes.push(held);
+            }
+        }
+        holders
+    }
+
+    fn of_groups(groups: Vec<Cgroup>) -> Self {
+        Self {
+            processes: groups.iter().flat_map(Cgroup::members).collect(),
+            groups,
+        }
+    }
+
+    /// The numbers of its processes, for people.
+    pub(super) fn pids(&self) -> Vec<i32> {
+        self.processes.iter().map(Watched::pid).collect()
+    }
+
+    /// Ends all of it at once: TERM, TERM again at 5 s, KILL at 10 s, then what the groups still
+    /// have; returns when it is gone.
+    pub(super) async fn end(self) {
+        let ends = self
+            .processes
+            .into_iter()
+            .map(|watched| async move { Process::Adopted(watched).terminate().await });
+        join_all(ends).await;
+        join_all(self.groups.into_iter().map(group::clear)).await;
+    }
 }

@@ -3,35 +3,45 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use storage::layout::Layout;
 use storage::model::StreamId;
 
-use super::adopt::{self, Found};
+use super::adopt::{self, Found, Holders};
+use super::group;
+use crate::config::Config;
 
 /// Endings of the files a worker has in `RUNTIME_DIR`.
 const ENDINGS: &[&str] = &[".lease", ".sock", ".job.json", ".exit.json"];
 
-/// Ends every worker in the runtime directory whose stream is not among `known`, and removes what it
-/// left there.
-pub(crate) async fn end_orphans(layout: &Layout, known: &BTreeSet<StreamId>) {
-    let orphans = found(&layout.runtime_dir)
+/// Ends every worker, in the runtime directory or in a control group, whose stream is not among
+/// `known`, and removes what it left there.
+pub(crate) async fn end_orphans(settings: &Config, known: &BTreeSet<StreamId>) {
+    let orphans = with_traces(settings)
         .into_iter()
         .filter(|id| !known.contains(id))
-        .map(|id| end_orphan(layout, id));
+        .map(|id| end_orphan(settings, id));
     futures_util::future::join_all(orphans).await;
 }
 
-async fn end_orphan(layout: &Layout, id: StreamId) {
-    let processes = match adopt::look(layout, &id, None).await {
-        Found::Nothing => Vec::new(),
-        Found::Worker(worker) => vec![worker.watched],
-        Found::Foreign { processes, .. } => processes,
+/// Streams that a worker has left something of, or still runs for.
+pub(super) fn with_traces(settings: &Config) -> BTreeSet<StreamId> {
+    let groups = group::all(settings.cgroup.as_ref()).into_iter();
+    let mut ids = found(&settings.layout.runtime_dir);
+    ids.extend(groups.map(|(id, _)| id));
+    ids
+}
+
+async fn end_orphan(settings: &Config, id: StreamId) {
+    // Proven or not, none of it is wanted; looking waits for one that is being born.
+    let holders = match adopt::look(settings, &id, None).await {
+        Found::Foreign { holders, .. } => holders,
+        Found::Nothing | Found::Worker(_) => Holders::find(settings, &id),
     };
-    if !processes.is_empty() {
-        let pids: Vec<_> = processes.iter().map(|process| process.pid()).collect();
+    let pids = holders.pids();
+    if !pids.is_empty() {
         tracing::warn!(stream_id = %id, ?pids, "ending the worker of a stream that no longer exists");
-        adopt::end(processes).await;
     }
+    holders.end().await;
+    let layout = &settings.layout;
     for path in [
         layout.socket(&id),
         layout.job(&id),

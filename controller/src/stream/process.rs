@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use supervise::cgroup::Cgroup;
 use supervise::watch::{Watched, WatchedEnd};
 use supervise::{Child, ExitReason, Grace, Terminated};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::driver::Event;
+use super::group;
 
 /// Of a worker that is asked to stop: it ends its FFmpegs within two seconds when nothing hangs.
 const GRACE: Grace = Grace {
@@ -82,8 +84,14 @@ impl Process {
 // === impl Attended ===
 
 impl Attended {
-    /// Looks after `process`; its end is told as an event of `generation`.
-    pub(super) fn new(mut process: Process, generation: u64, events: mpsc::Sender<Event>) -> Self {
+    /// Looks after `process`; its end, and with it that of all in its control group, is told as an
+    /// event of `generation`.
+    pub(super) fn new(
+        mut process: Process,
+        group: Option<Cgroup>,
+        generation: u64,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
         Self {
             pid: process.pid(),
@@ -93,6 +101,9 @@ impl Attended {
                     exit = process.ended() => exit,
                     Ok(()) = stopped => process.terminate().await,
                 };
+                if let Some(group) = group {
+                    group::clear(group).await;
+                }
                 // Without a driver there is nobody left to tell.
                 let _ = events.send(Event::Ended { generation, exit }).await;
             })),

@@ -1,4 +1,4 @@
-//! Starting a worker: lease, job, log, process, secrets, in that order.
+//! Starting a worker: lease, job, log, control group, process, secrets, in that order.
 //!
 //! The job is on disk before the process exists, so a controller that finds a worker always finds
 //! what it was given. Secrets go through its standard input and nowhere else.
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use storage::atomic::{self, AtomicError};
@@ -16,10 +16,12 @@ use storage::model::job::{JOB_VERSION, Provider};
 use storage::model::problems::Problem;
 use storage::model::report::ErrorReport;
 use storage::model::{Job, JobSecrets, StreamConfig, StreamId};
+use supervise::cgroup::Cgroup;
 use supervise::{Child, Group, Input, Output, SpawnError, Spec};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::group;
 use super::lease::Lease;
 use crate::chain;
 use crate::config::{Config, MAX_SOCKET_PATH_BYTES};
@@ -62,6 +64,8 @@ pub(super) struct Order {
 pub(super) struct Started {
     /// Its process, which outlives this one.
     pub(super) child: Child,
+    /// Its control group, where there are any.
+    pub(super) group: Option<Cgroup>,
     /// What it answers on its socket.
     pub(super) nonce: String,
     /// The variables of the stream keys it was given.
@@ -120,18 +124,24 @@ pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, St
         return Err(StartError::Unusable(lasting));
     }
     let secrets = secrets(&order.config, settings).map_err(StartError::Keys)?;
-    let lease = lease(&settings.layout.lease(&order.id)).await?;
-    let id = order.id.clone();
+    let lease = lease(&order.id, settings).await?;
+    let (id, generation) = (order.id.clone(), order.generation);
     let job = job(order, settings);
     let nonce = job.nonce.clone();
     let layout = settings.layout.clone();
     let log = tokio::task::spawn_blocking(move || prepare(&layout, &job))
         .await
         .expect("writing a job does not panic")?;
-    let mut child = supervise::spawn(spec(&id, settings, lease, log)?)?;
+    let group = group::create(settings.cgroup.as_ref(), &id, generation);
+    let mut spec = spec(&id, settings, lease, log)?;
+    if let Some(entrance) = group.as_ref().and_then(|group| group.entrance().ok()) {
+        spec = spec.cgroup(entrance);
+    }
+    let mut child = supervise::spawn(spec)?;
     hand_over(&mut child, &secrets).await?;
     Ok(Started {
         child,
+        group,
         nonce,
         keys: secrets.stream_keys.into_keys().collect(),
     })
@@ -203,17 +213,24 @@ fn secrets(config: &StreamConfig, settings: &Config) -> Result<JobSecrets, Vec<P
     }
 }
 
-async fn lease(path: &Path) -> Result<Lease, StartError> {
+/// Takes the lease once no earlier worker has it, and none has left a process in its control group.
+async fn lease(id: &StreamId, settings: &Config) -> Result<Lease, StartError> {
+    let path = &settings.layout.lease(id);
     let deadline = Instant::now() + LEASE_PATIENCE;
     loop {
         let lease = Lease::acquire(path).map_err(|source| StartError::Lease {
             path: path.to_owned(),
             source,
         })?;
+        let groups = group::of(settings.cgroup.as_ref(), id);
+        let left = groups.iter().any(Cgroup::is_populated);
         match lease {
-            Some(lease) => return Ok(lease),
-            None if Instant::now() >= deadline => return Err(StartError::Held(path.to_owned())),
-            None => sleep(LEASE_POLL).await,
+            Some(lease) if !left => {
+                groups.iter().for_each(group::remove);
+                return Ok(lease);
+            }
+            _ if Instant::now() >= deadline => return Err(StartError::Held(path.to_owned())),
+            _ => sleep(LEASE_POLL).await,
         }
     }
 }

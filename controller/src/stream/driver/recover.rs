@@ -1,6 +1,5 @@
 //! The first thing a driver does: find out what its stream's earlier worker is up to.
 
-use jiff::Timestamp;
 use storage::model::DesiredState;
 
 use super::Driver;
@@ -14,7 +13,7 @@ impl Driver {
     /// wanted and missing. `known`: the state file has a record of the stream.
     pub(super) async fn recover(&mut self, known: bool, boot: bool) {
         let remembered = self.record.nonce.clone();
-        let found = adopt::look(&self.settings.layout, &self.id, remembered.as_deref()).await;
+        let found = adopt::look(&self.settings, &self.id, remembered.as_deref()).await;
         let autostart = boot && self.stream_config.borrow().autostart;
         if autostart {
             self.record.desired = DesiredState::Running;
@@ -26,12 +25,12 @@ impl Driver {
                     // Nobody remembers what was wanted of it: it is on air, so it stays.
                     self.record.desired = DesiredState::Running;
                 }
-                return self.adopt(*worker);
+                return self.adopt(*worker).await;
             }
-            Found::Foreign { processes, reason } => {
-                let pids: Vec<_> = processes.iter().map(|process| process.pid()).collect();
+            Found::Foreign { holders, reason } => {
+                let pids = holders.pids();
                 tracing::warn!(stream_id = %self.id, ?pids, reason, "ending a worker that cannot be adopted");
-                adopt::end(processes).await;
+                holders.end().await;
                 self.worker_gone();
             }
         }
@@ -46,11 +45,13 @@ impl Driver {
         self.record.started_at = None;
     }
 
-    fn adopt(&mut self, found: Adoptable) {
+    async fn adopt(&mut self, found: Adoptable) {
         let Adoptable {
             watched,
             report,
             job,
+            group,
+            others,
         } = found;
         let pid = watched.pid();
         let identity = Identity {
@@ -62,19 +63,26 @@ impl Driver {
                 .flat_map(|job| &job.config.destinations)
                 .filter_map(|destination| destination.key_env.clone())
                 .collect(),
+            group,
         };
         let generation = report.generation;
-        self.record.last_health_check = Some(Timestamp::now());
         let mut worker = self.look_after(Process::Adopted(watched), identity);
         // What it was started with may have been edited since.
         worker.configured = Configured::Pending;
         if self.record.desired == DesiredState::Running {
             tracing::info!(stream_id = %self.id, generation, pid, "worker adopted");
             self.life = Life::Starting(worker);
+            // It is on air: that is what is shown first, since when it was.
+            self.worker_answered(Box::new(report)).await;
         } else {
             tracing::info!(stream_id = %self.id, generation, pid, "ending a worker that is not wanted");
             worker.attended.terminate();
             self.life = Life::Stopping(worker);
         }
+        let pids = others.pids();
+        if !pids.is_empty() {
+            tracing::warn!(stream_id = %self.id, ?pids, "ending what an earlier worker has left");
+        }
+        others.end().await;
     }
 }

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use storage::model::report::WorkerExit;
 use storage::model::{StreamConfig, WorkerReport};
 use supervise::ExitReason;
+use supervise::cgroup::Cgroup;
 use tokio::time::Instant;
 
 use super::{Driver, Event, answer};
-use crate::stream::adopt;
+use crate::stream::adopt::Holders;
 use crate::stream::follow::Follower;
 use crate::stream::health::{Health, Shortfall, is_on_air};
-use crate::stream::lease;
 use crate::stream::process::{Attended, Process};
 use crate::stream::request::Applied;
 use crate::stream::restart::{Ended, Verdict};
@@ -28,6 +28,8 @@ pub(super) struct Identity {
     pub(super) started_at: Timestamp,
     /// The variables of the stream keys it has.
     pub(super) keys: BTreeSet<String>,
+    /// Its control group, if it has one.
+    pub(super) group: Option<Cgroup>,
 }
 
 impl Driver {
@@ -53,6 +55,7 @@ impl Driver {
                     nonce: started.nonce,
                     started_at: Timestamp::now(),
                     keys: started.keys,
+                    group: started.group,
                 };
                 let worker = self.look_after(Process::Child(started.child), identity);
                 tracing::info!(stream_id = %self.id, generation, pid = worker.attended.pid(), "worker started");
@@ -75,8 +78,8 @@ impl Driver {
             self.life = Life::Failed(report);
             return;
         }
-        if let StartError::Held(path) = &error {
-            adopt::end(lease::holders(path)).await;
+        if let StartError::Held(_) = &error {
+            Holders::find(&self.settings, &self.id).end().await;
         }
         let verdict = self.restarts.retry(report, Instant::now(), random());
         self.follow_verdict(verdict);
@@ -90,8 +93,9 @@ impl Driver {
             nonce,
             started_at,
             keys,
+            group,
         } = identity;
-        let attended = Attended::new(process, generation, self.tell.clone());
+        let attended = Attended::new(process, group, generation, self.tell.clone());
         self.record.generation = generation;
         self.record.nonce = Some(nonce.clone());
         self.record.pid = Some(attended.pid());
@@ -122,7 +126,7 @@ impl Driver {
         }
     }
 
-    async fn worker_answered(&mut self, report: Box<WorkerReport>) {
+    pub(super) async fn worker_answered(&mut self, report: Box<WorkerReport>) {
         let now = Instant::now();
         self.record.last_health_check = Some(Timestamp::now());
         let shortfall = Shortfall::of(&report, &mut self.drops, now);
