@@ -20,8 +20,10 @@ HERE=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 
 readonly SOURCE=$HERE/..
 readonly OPT=/opt/stream-controller ETC=/etc/stream-controller VAR=/var/lib/stream-controller
-readonly UNIT=stream-controller.service
-readonly UNIT_FILE=/etc/systemd/system/$UNIT
+readonly UNIT=stream-controller.service SOCKET=stream-controller.socket
+readonly UNITS=/etc/systemd/system
+# The socket unit's address is the settings' CONTROLLER_BIND.
+readonly ADDRESS_FILE=$UNITS/$SOCKET.d/address.conf
 readonly ENV_FILE=$ETC/stream-controller.env
 readonly KEPT_RELEASES=3
 
@@ -122,7 +124,7 @@ install_release() {
         run install -d -m 0755 "$OPT/$release.new/bin" "$OPT/$release.new/systemd"
         run install -m 0755 "$BIN_DIR/stream-controller" "$BIN_DIR/stream-worker" "$OPT/$release.new/bin/"
         run cp -r "$SOURCE/scripts" "$SOURCE/docs" "$SOURCE/.env.example" "$OPT/$release.new/"
-        run install -m 0644 "$SOURCE/systemd/$UNIT" "$OPT/$release.new/systemd/"
+        run install -m 0644 "$SOURCE/systemd/$UNIT" "$SOURCE/systemd/$SOCKET" "$OPT/$release.new/systemd/"
         run mv -T "$OPT/$release.new" "$OPT/$release"
     fi
     make_current "$release"
@@ -164,15 +166,43 @@ remove_old_releases() {
     done
 }
 
-install_unit() {
-    local unit=$OPT/current/systemd/$UNIT
-    [ "$DRY_RUN" = no ] || [ -e "$unit" ] || unit=$SOURCE/systemd/$UNIT
-    if ! cmp -s "$unit" "$UNIT_FILE"; then
-        say "unit: $UNIT_FILE"
-        run install -m 0644 "$unit" "$UNIT_FILE"
-        CHANGED=yes
-        ! has_systemd || run systemctl daemon-reload
+install_units() {
+    local from=$OPT/current/systemd
+    [ "$DRY_RUN" = no ] || [ -e "$from/$UNIT" ] || from=$SOURCE/systemd
+    install_unit "$from/$UNIT"
+    if [ -e "$from/$SOCKET" ]; then
+        install_unit "$from/$SOCKET"
+        install_address
+    elif [ -e "$UNITS/$SOCKET" ]; then
+        # A release from before there was one binds the address itself.
+        say "removing: $UNITS/$SOCKET"
+        run rm -rf "${UNITS:?}/$SOCKET" "${ADDRESS_FILE%/*}"
+        MOVED=yes CHANGED=yes
     fi
+    [ "$CHANGED" = no ] || ! has_systemd || run systemctl daemon-reload
+}
+
+install_unit() {
+    local file=$UNITS/${1##*/}
+    ! cmp -s "$1" "$file" || return 0
+    say "unit: $file"
+    run install -m 0644 "$1" "$file"
+    CHANGED=yes
+}
+
+install_address() {
+    local bind text
+    bind=$(STREAM_CONTROLLER_ENV=$ENV_FILE CONTROLLER_BIND='' setting CONTROLLER_BIND)
+    bind=${bind:-127.0.0.1:8080}
+    # It goes into a unit: nothing else than an address may.
+    [[ $bind =~ ^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]+$ ]] ||
+        fail "$EXIT_USAGE" "CONTROLLER_BIND=$bind in $ENV_FILE is not an address like 127.0.0.1:8080"
+    text=$(printf '# From CONTROLLER_BIND, by scripts/install.sh.\n[Socket]\nListenStream=\nListenStream=%s' "$bind")
+    [ "$(cat "$ADDRESS_FILE" 2>/dev/null)" != "$text" ] || return 0
+    say "address: $bind"
+    run install -d -m 0755 "${ADDRESS_FILE%/*}"
+    [ "$DRY_RUN" = yes ] || printf '%s\n' "$text" >"$ADDRESS_FILE"
+    MOVED=yes CHANGED=yes
 }
 
 start_service() {
@@ -180,7 +210,12 @@ start_service() {
         say "systemd does not run here: start $OPT/current/bin/stream-controller in your own way"
         return 0
     fi
+    # The service starts the socket, so this is for both.
     run systemctl enable --quiet "$UNIT"
+    # A socket that is open keeps its address; the restart below opens it at the new one.
+    if [ "$MOVED" = yes ] && [ "$START" = yes ] && systemctl is-active --quiet "$SOCKET"; then
+        run systemctl stop "$SOCKET"
+    fi
     if [ "$START" = no ]; then
         say "not started: systemctl restart $UNIT"
     elif ! systemctl is-active --quiet "$UNIT"; then
@@ -203,6 +238,7 @@ not_up() {
 }
 
 CHANGED=no
+MOVED=no
 [ "$DRY_RUN" = yes ] || [ "$(id -u)" = 0 ] || fail 1 "must be run as root (or with --dry-run)"
 if [ "$ROLLBACK" = yes ]; then
     PREVIOUS=$(readlink "$OPT/previous" || true)
@@ -216,6 +252,6 @@ else
     install_release
     remove_old_releases
 fi
-install_unit
+install_units
 start_service
 [ "$DRY_RUN" = yes ] || say "done. Next: $OPT/current/docs/deployment.md"
