@@ -152,7 +152,7 @@ fn messages_say_what_is_allowed() {
         r#"{"autostrat": true}"#,
         "autostrat",
         "is not known here; known are: autostart, programme, format, slate, destinations, \
-         live_inputs, retry",
+         live_inputs, live, retry",
     );
     at(
         r#"{"autostart": 1}"#,
