@@ -179,7 +179,7 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
 async fn what_is_not_understood_is_answered_in_the_same_form() {
     let served = serve_one();
     for (method, target, body, status) in [
-        ("POST", "/v1/source", r#"{"take": "live"}"#, 422),
+        ("POST", "/v1/source", r#"{"take": "nothing"}"#, 422),
         ("POST", "/v1/source", "{", 400),
         ("PUT", "/v1/config", r#"{"destinations": 7}"#, 422),
         ("GET", "/v1/nothing", "", 404),
