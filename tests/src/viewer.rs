@@ -1,91 +1,30 @@
-//! What a viewer would have seen: pure arithmetic over received messages.
+//! What a viewer would have seen, and what a test demands of it.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use crate::flv::{Part, Tag, Track};
+pub use ingest::viewer::AAC_FRAME_MS;
+
+use crate::flv::{Tag, Track};
 use crate::rtmp::Message;
 
-/// Length of an AAC frame at 48 kHz.
-pub const AAC_FRAME_MS: f64 = 1024.0 * 1000.0 / 48_000.0;
-
-/// One connection, judged.
+/// One connection, judged; see [`ingest::viewer::Report`].
 #[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Pictures received.
-    pub pictures: usize,
-    /// AAC frames received.
-    pub sounds: usize,
-    /// Longest distance between two pictures that present one after the other.
-    pub longest_step_ms: i64,
-    /// Where that was, in presentation time.
-    pub longest_step_at_ms: i64,
-    /// Shortest such distance; 0 when two present at the same time.
-    pub shortest_step_ms: i64,
-    /// Longest piece without sound between two AAC frames.
-    pub longest_audio_hole_ms: f64,
-    /// Where that was.
-    pub longest_audio_hole_at_ms: i64,
-    /// Decode times that did not increase within their track.
-    pub decode_order_errors: usize,
-    /// Pictures that present before they are decoded.
-    pub presented_before_decoded: usize,
-    /// AVC sequence headers received.
-    pub video_headers: usize,
-    /// Longest time in which nothing arrived.
-    pub longest_arrival_hole: Duration,
-    /// The most that media time ran ahead of the clock, compared with its slowest moment before.
-    pub greatest_burst_ms: i64,
-    /// From the first to the last decode time.
-    pub span_ms: i64,
+pub struct Report(ingest::viewer::Report);
+
+impl Deref for Report {
+    type Target = ingest::viewer::Report;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Report {
     /// Judges what came.
     pub fn of(messages: &[Message]) -> Self {
-        let frames: Vec<&Message> = messages.iter().filter(|m| m.tag.is_frame()).collect();
-        let video: Vec<&Tag> = track(&frames, Track::Video);
-        let audio: Vec<&Tag> = track(&frames, Track::Audio);
-        let mut report = Self {
-            pictures: video.len(),
-            sounds: audio.len(),
-            decode_order_errors: disorder(&video) + disorder(&audio),
-            presented_before_decoded: video.iter().filter(|t| t.pts_ms < t.dts_ms).count(),
-            video_headers: messages
-                .iter()
-                .filter(|m| m.tag.track == Track::Video && m.tag.part == Part::Header)
-                .count(),
-            longest_arrival_hole: longest_arrival_hole(&frames),
-            greatest_burst_ms: greatest_burst_ms(&frames),
-            span_ms: span_ms(&frames),
-            ..Self::default()
-        };
-        report.judge_pictures(&video);
-        report.judge_sound(&audio);
-        report
-    }
-
-    fn judge_pictures(&mut self, video: &[&Tag]) {
-        // Of the last pictures, those that present between others may not have been decoded yet
-        // when the session ended.
-        let complete_until = video.last().map_or(0, |tag| tag.dts_ms);
-        let shown = video.iter().map(|tag| tag.pts_ms);
-        let mut shown: Vec<i64> = shown.filter(|pts| *pts <= complete_until).collect();
-        shown.sort_unstable();
-        let steps = || shown.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
-        let longest = steps().max_by_key(|(step, _)| *step).unwrap_or_default();
-        (self.longest_step_ms, self.longest_step_at_ms) = longest;
-        self.shortest_step_ms = steps().map(|(step, _)| step).min().unwrap_or_default();
-    }
-
-    fn judge_sound(&mut self, audio: &[&Tag]) {
-        for pair in audio.windows(2) {
-            let hole = (pair[1].dts_ms - pair[0].dts_ms) as f64 - AAC_FRAME_MS;
-            if hole > self.longest_audio_hole_ms {
-                self.longest_audio_hole_ms = hole;
-                self.longest_audio_hole_at_ms = pair[0].dts_ms;
-            }
-        }
+        Self(ingest::viewer::Report::of(messages))
     }
 
     /// Panics unless this is an unbroken picture of `fps` with unbroken sound.
@@ -129,50 +68,6 @@ impl Report {
             "nothing arrived for too long: {self:?}"
         );
     }
-}
-
-fn track<'a>(frames: &[&'a Message], track: Track) -> Vec<&'a Tag> {
-    let tags = frames.iter().map(|message| &message.tag);
-    tags.filter(|tag| tag.track == track).collect()
-}
-
-fn disorder(tags: &[&Tag]) -> usize {
-    tags.windows(2)
-        .filter(|pair| pair[1].dts_ms <= pair[0].dts_ms)
-        .count()
-}
-
-fn span_ms(frames: &[&Message]) -> i64 {
-    match (frames.first(), frames.last()) {
-        (Some(first), Some(last)) => last.tag.dts_ms - first.tag.dts_ms,
-        _ => 0,
-    }
-}
-
-fn longest_arrival_hole(frames: &[&Message]) -> Duration {
-    frames
-        .windows(2)
-        .map(|pair| pair[1].arrived - pair[0].arrived)
-        .max()
-        .unwrap_or_default()
-}
-
-fn greatest_burst_ms(frames: &[&Message]) -> i64 {
-    let Some(first) = frames.first() else {
-        return 0;
-    };
-    let lead = |message: &Message| {
-        let waited = (message.arrived - first.arrived).as_millis();
-        message.tag.dts_ms - first.tag.dts_ms - i64::try_from(waited).expect("a short test")
-    };
-    let mut least = 0;
-    let mut greatest = 0;
-    for frame in frames {
-        let lead = lead(frame);
-        least = least.min(lead);
-        greatest = greatest.max(lead - least);
-    }
-    greatest
 }
 
 /// One piece of the session whose packets are those of a known file, unbroken.
