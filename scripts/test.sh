@@ -26,6 +26,8 @@ readonly NEEDED=(
   curl:curl
   setpriv:util-linux
   strace:strace
+  /lib/systemd/systemd:systemd
+  dbus-daemon:dbus
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
 

@@ -9,6 +9,7 @@
 //! - [`s3`]: an S3 server with faults.  [`nginx`]: nginx with its RTMP module.
 //! - [`media`]: test files, made by FFmpeg when first asked for.
 //! - [`controller`]: stream-controller in temporary directories, and its REST client.
+//! - [`systemd`]: the installed service under systemd as PID 1.
 //! - [`process`]: children and what `/proc` says of them.  [`canary`]: secrets that must not leak.
 //!
 //! Everything is blocking: a test reads as a story, and each wait is a [`wait::until`] that polls
@@ -23,5 +24,6 @@ pub mod nginx;
 pub mod process;
 pub mod rtmp;
 pub mod s3;
+pub mod systemd;
 pub mod viewer;
 pub mod wait;
