@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::Schedule;
+
 /// A stream's programme as it stands in `stream_config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -16,6 +18,9 @@ pub struct Programme {
     /// Start again after the last item; otherwise the slate stays on air after it.
     #[serde(default = "yes", rename = "loop")]
     pub repeat: bool,
+    /// Blocks that take the air at their times; outside of them the above plays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 /// One line of a programme.
@@ -47,7 +52,17 @@ impl Default for Programme {
             items: whole_bucket(),
             order: Order::Listed,
             repeat: true,
+            schedule: None,
         }
+    }
+}
+
+impl Programme {
+    /// Every line, those of blocks and their filler included.
+    pub fn all_items(&self) -> impl Iterator<Item = &ItemSpec> {
+        let blocks = self.schedule.iter().flat_map(|schedule| &schedule.blocks);
+        let of_blocks = blocks.flat_map(|block| block.items.iter().chain(&block.filler));
+        self.items.iter().chain(of_blocks)
     }
 }
 

@@ -5,9 +5,10 @@
 //! itself, from seed, round and key: objects that come or go leave the order of the others alone,
 //! and a place in a round stays a place in that round.
 
-mod shuffle;
+pub(crate) mod shuffle;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,13 @@ pub struct Playlist {
     occurrences: Vec<u64>,
     /// For each line of the programme, where its objects begin in `objects`.
     starts: Vec<usize>,
+}
+
+/// The order that was asked for last, so that going through a long round does not make it again
+/// for each item. For one playlist only.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    last: Option<(u64, u64, Rc<[usize]>)>,
 }
 
 /// Where the item of a [`Position`] is in a round's order.
@@ -121,29 +129,41 @@ impl Playlist {
 
     /// The first item; `seed` decides every shuffle from here on.
     pub fn first(&self, seed: u64) -> UpNext {
-        self.item(0, 0, seed)
+        self.first_in(seed, &mut Orders::default())
     }
 
     /// What follows the item at `position`. If that item is gone from the listing, what followed it.
     pub fn next_after(&self, position: &Position) -> UpNext {
-        match self.place(position) {
-            Place::At(index) => self.item(position.round, index + 1, position.seed),
-            Place::Before(index) => self.item(position.round, index, position.seed),
-        }
+        self.next_after_in(position, &mut Orders::default())
     }
 
     /// The item at `position` again, wherever in its round it is now; if it is gone, what followed
     /// it.
     pub fn resume(&self, position: &Position) -> UpNext {
-        match self.place(position) {
+        self.resume_in(position, &mut Orders::default())
+    }
+
+    pub(crate) fn first_in(&self, seed: u64, orders: &mut Orders) -> UpNext {
+        self.item(0, 0, seed, orders)
+    }
+
+    pub(crate) fn next_after_in(&self, position: &Position, orders: &mut Orders) -> UpNext {
+        match self.place(position, orders) {
+            Place::At(index) => self.item(position.round, index + 1, position.seed, orders),
+            Place::Before(index) => self.item(position.round, index, position.seed, orders),
+        }
+    }
+
+    pub(crate) fn resume_in(&self, position: &Position, orders: &mut Orders) -> UpNext {
+        match self.place(position, orders) {
             Place::At(index) | Place::Before(index) => {
-                self.item(position.round, index, position.seed)
+                self.item(position.round, index, position.seed, orders)
             }
         }
     }
 
     /// The item at `index` of `round`; one past the end is the next round's first, or the end.
-    fn item(&self, round: u64, index: usize, seed: u64) -> UpNext {
+    fn item(&self, round: u64, index: usize, seed: u64, orders: &mut Orders) -> UpNext {
         if self.objects.is_empty() {
             return UpNext::Empty;
         }
@@ -152,7 +172,7 @@ impl Playlist {
             (false, true) => (round.wrapping_add(1), 0),
             (false, false) => return UpNext::Ended,
         };
-        let object = self.objects[self.order(round, seed)[index]].clone();
+        let object = self.objects[orders.of(self, round, seed)[index]].clone();
         let position = Position {
             round,
             index,
@@ -162,15 +182,19 @@ impl Playlist {
         UpNext::Item(object, position)
     }
 
-    fn place(&self, position: &Position) -> Place {
+    fn place(&self, position: &Position, orders: &mut Orders) -> Place {
         let Some(key) = &position.key else {
             return Place::At(position.index.min(self.objects.len()));
         };
-        let order = self.order(position.round, position.seed);
+        let order = orders.of(self, position.round, position.seed);
+        let is_it = |index: &usize| self.objects[order[*index]].key == *key;
         // An object listed twice is the one nearest to where it was.
-        let same = (0..order.len())
-            .filter(|index| self.objects[order[*index]].key == *key)
-            .min_by_key(|index| index.abs_diff(position.index));
+        let same = Some(position.index)
+            .filter(|index| *index < order.len() && is_it(index))
+            .or_else(|| {
+                let all = (0..order.len()).filter(is_it);
+                all.min_by_key(|index| index.abs_diff(position.index))
+            });
         match same {
             Some(index) => Place::At(index),
             None => Place::Before(self.where_it_was(key, position)),
@@ -241,6 +265,23 @@ impl Playlist {
             .zip(&self.occurrences)
             .map(|(object, occurrence)| shuffle::rank(seed, round, &object.key, *occurrence))
             .collect()
+    }
+}
+
+// === impl Orders ===
+
+impl Orders {
+    fn of(&mut self, playlist: &Playlist, round: u64, seed: u64) -> Rc<[usize]> {
+        match &self.last {
+            Some((of_round, of_seed, order)) if (*of_round, *of_seed) == (round, seed) => {
+                Rc::clone(order)
+            }
+            _ => {
+                let order: Rc<[usize]> = playlist.order(round, seed).into();
+                self.last = Some((round, seed, Rc::clone(&order)));
+                order
+            }
+        }
     }
 }
 

@@ -22,6 +22,7 @@ fn programme(items: &[ItemSpec], order: Order, repeat: bool) -> Programme {
         items: items.to_vec(),
         order,
         repeat,
+        schedule: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A shuffle that does not notice what it shuffles: every object's rank depends on itself alone.
 
 /// Rank of the `occurrence`-th object named `key` in `round`.
-pub(super) fn rank(seed: u64, round: u64, key: &str, occurrence: u64) -> u64 {
+pub(crate) fn rank(seed: u64, round: u64, key: &str, occurrence: u64) -> u64 {
     let start = mixed(mixed(seed) ^ round) ^ occurrence;
     key.as_bytes().chunks(8).fold(mixed(start), |state, chunk| {
         let mut word = [0; 8];

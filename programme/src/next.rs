@@ -1,0 +1,480 @@
+//! A programme with its schedule, resolved against a listing: what plays, and until when.
+//!
+//! Pure and without memory: what was is in [`Standing`], which survives restarts, and what is known
+//! of objects is asked through [`Known`]. So the worker that plays and the controller that says what
+//! will play come to the same answer.
+//!
+//! In a block, in this order: its items, its filler, the ordinary programme. Each takes the air when
+//! the one before has nothing (more) to play, so a block that is short or empty is never dark.
+
+mod walk;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+pub use self::walk::{ASSUMED_S, Stretch, Walk};
+use crate::item::{ItemSpec, Programme};
+use crate::playlist::{ListedObject, Orders, Playlist, Position, UpNext, shuffle};
+use crate::schedule::{Block, ORDINARY, OnEnd, Schedule};
+use crate::week::{Segment, Week};
+
+/// So many skipped in a row count as nothing to play.
+const MAX_SKIPS: usize = 1_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lineup {
+    schedule: Option<(Schedule, Week)>,
+    ordinary: Resolved,
+    blocks: Vec<BlockLineup>,
+}
+
+/// Lines of a configuration resolved to objects.
+#[derive(Debug)]
+pub struct Resolved {
+    playlist: Playlist,
+    /// Keys that are named and not there.
+    missing: Vec<String>,
+    /// Keys that are named, or below a named prefix, and may not play here.
+    barred: Vec<String>,
+}
+
+#[derive(Debug)]
+struct BlockLineup {
+    items: Resolved,
+    filler: Resolved,
+}
+
+/// What is known of an object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Known {
+    /// It plays, for so many seconds if that is known.
+    Plays(Option<f64>),
+    /// It does not play now and is passed over.
+    Skipped,
+}
+
+/// Where a programme and its schedule stand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The ordinary programme; absent: at its beginning.
+    pub ordinary: Option<Mark>,
+    /// The block that was on air last.
+    pub block: Option<BlockMark>,
+    /// Seed of the ordinary programme's shuffle.
+    pub seed: u64,
+}
+
+/// A place in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The item begun last.
+    pub position: Position,
+    /// It was left at this second of it and is to go on there; `None`: it is done with.
+    pub left_at_s: Option<f64>,
+}
+
+/// A place in one airing of a block.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlockMark {
+    /// Name of the block.
+    pub name: String,
+    /// When this airing began by the schedule.
+    pub begins: Timestamp,
+    /// Whether `mark` is in the block's filler rather than among its items.
+    #[serde(default)]
+    pub filler: bool,
+    /// The place.
+    pub mark: Mark,
+}
+
+/// Whose list an item is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The ordinary programme's.
+    Ordinary,
+    /// A block's.
+    Block {
+        /// Its name.
+        name: String,
+        /// When this airing of it began by the schedule.
+        begins: Timestamp,
+        /// Its filler rather than its items.
+        filler: bool,
+    },
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// This.
+    Item(NextItem),
+    /// The slate.
+    Nothing {
+        /// Then there may be something.
+        until: Timestamp,
+        /// Everything has been played, and nothing is to be repeated.
+        ended: bool,
+    },
+}
+
+/// An item to be played.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NextItem {
+    /// The object.
+    pub object: ListedObject,
+    /// Where to begin in it, seconds.
+    pub start_s: f64,
+    /// Its place in the list of `part`.
+    pub position: Position,
+    /// Whose list.
+    pub part: Part,
+    /// It is cut then, if it has not ended.
+    pub until: Option<Timestamp>,
+}
+
+/// Orders of the lists, for whoever goes through many items.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Of the list named by the block's index and whether it is the filler.
+    list: Option<(usize, bool)>,
+    of_list: Orders,
+    ordinary: Orders,
+}
+
+// === impl Lineup ===
+
+impl Lineup {
+    /// Resolves `programme` against `listing`. `zone` is that of its schedule; without one, or
+    /// without a schedule, the ordinary programme plays all the time.
+    pub fn resolve(
+        programme: &Programme,
+        zone: Option<TimeZone>,
+        listing: &[ListedObject],
+    ) -> Self {
+        let schedule = programme.schedule.as_ref();
+        let blocks = schedule.iter().flat_map(|schedule| {
+            schedule.blocks.iter().map(|block| BlockLineup {
+                items: Resolved::new(
+                    &as_programme(&block.items, block, block.repeats()),
+                    (schedule, &block.name),
+                    listing,
+                ),
+                filler: Resolved::new(
+                    &as_programme(&block.filler, block, true),
+                    (schedule, &block.name),
+                    listing,
+                ),
+            })
+        });
+        let everywhere = Schedule::everywhere();
+        Self {
+            blocks: blocks.collect(),
+            ordinary: Resolved::new(
+                programme,
+                (schedule.unwrap_or(&everywhere), ORDINARY),
+                listing,
+            ),
+            schedule: schedule.zip(zone).map(|(schedule, zone)| {
+                let week = Week::new(schedule, zone);
+                (schedule.clone(), week)
+            }),
+        }
+    }
+
+    /// The blocks on the timeline; `None` without a schedule.
+    pub fn week(&self) -> Option<&Week> {
+        self.schedule.as_ref().map(|(_, week)| week)
+    }
+
+    /// The schedule, if it is in force.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref().map(|(schedule, _)| schedule)
+    }
+
+    /// The ordinary programme's objects.
+    pub fn ordinary(&self) -> &Resolved {
+        &self.ordinary
+    }
+
+    /// Items and filler of the block with this index.
+    pub fn block(&self, index: usize) -> Option<(&Resolved, &Resolved)> {
+        let block = self.blocks.get(index)?;
+        Some((&block.items, &block.filler))
+    }
+
+    /// What the schedule says of an instant; the ordinary programme where there is none.
+    pub fn segment_at(&self, at: Timestamp) -> Segment {
+        match self.week() {
+            Some(week) => week.segment_at(at),
+            None => Segment {
+                block: None,
+                begins: Timestamp::MIN,
+                ends: Timestamp::MAX,
+            },
+        }
+    }
+
+    /// What is to begin at `at`.
+    pub fn up_next(
+        &self,
+        standing: &Standing,
+        at: Timestamp,
+        known: &dyn Fn(&ListedObject, &Position) -> Known,
+    ) -> Next {
+        let segment = self.segment_at(at);
+        self.up_next_in(&segment, standing, at, known, &mut Memory::default())
+    }
+
+    fn up_next_in(
+        &self,
+        segment: &Segment,
+        standing: &Standing,
+        at: Timestamp,
+        known: &dyn Fn(&ListedObject, &Position) -> Known,
+        memory: &mut Memory,
+    ) -> Next {
+        if let Some(index) = segment.block
+            && let Some(item) = self.of_block((index, segment), standing, at, known, memory)
+        {
+            return Next::Item(item);
+        }
+        let mark = standing.ordinary.as_ref();
+        let orders = &mut memory.ordinary;
+        let seed = standing.seed;
+        match candidate(&self.ordinary.playlist, mark, seed, known, orders) {
+            Candidate::Item(object, position, start_s) => Next::Item(NextItem {
+                object,
+                start_s,
+                position,
+                part: Part::Ordinary,
+                until: self.schedule.is_some().then_some(segment.ends),
+            }),
+            none => Next::Nothing {
+                until: segment.ends,
+                ended: matches!(none, Candidate::Ended),
+            },
+        }
+    }
+
+    /// An item of the block or its filler; `None` when neither has one.
+    fn of_block(
+        &self,
+        (index, segment): (usize, &Segment),
+        standing: &Standing,
+        at: Timestamp,
+        known: &dyn Fn(&ListedObject, &Position) -> Known,
+        memory: &mut Memory,
+    ) -> Option<NextItem> {
+        let block = &self.schedule()?.blocks[index];
+        let lineup = &self.blocks[index];
+        let same = standing
+            .block
+            .as_ref()
+            .filter(|mark| mark.name == block.name && mark.begins == segment.begins);
+        let seed = seed_of(&block.name, segment.begins);
+        let in_filler = same.is_some_and(|mark| mark.filler);
+        for filler in [false, true] {
+            if in_filler && !filler {
+                continue;
+            }
+            let list = if filler {
+                &lineup.filler
+            } else {
+                &lineup.items
+            };
+            let mark = same.filter(|mark| mark.filler == filler).map(|m| &m.mark);
+            let orders = memory.orders(index, filler);
+            let found = candidate(&list.playlist, mark, seed, known, orders);
+            let Candidate::Item(object, position, start_s) = found else {
+                continue;
+            };
+            let on_end = if filler { OnEnd::Cut } else { block.on_end };
+            if on_end == OnEnd::Fit && overruns(known(&object, &position), start_s, at, segment) {
+                continue;
+            }
+            return Some(NextItem {
+                object,
+                start_s,
+                position,
+                part: Part::Block {
+                    name: block.name.clone(),
+                    begins: segment.begins,
+                    filler,
+                },
+                until: (on_end != OnEnd::Finish).then_some(segment.ends),
+            });
+        }
+        None
+    }
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    fn new(
+        programme: &Programme,
+        (schedule, block): (&Schedule, &str),
+        listing: &[ListedObject],
+    ) -> Self {
+        let (all, missing) = Playlist::resolve(programme, listing);
+        let may = |object: &ListedObject| schedule.allows(&object.key, block);
+        let mut barred: Vec<String> = all
+            .objects()
+            .iter()
+            .filter(|object| !may(object))
+            .map(|object| object.key.clone())
+            .collect();
+        barred.sort_unstable();
+        barred.dedup();
+        let playlist = if barred.is_empty() {
+            all
+        } else {
+            let allowed: Vec<ListedObject> = listing.iter().filter(|o| may(o)).cloned().collect();
+            Playlist::resolve(programme, &allowed).0
+        };
+        Self {
+            playlist,
+            missing,
+            barred,
+        }
+    }
+
+    /// What plays.
+    pub fn objects(&self) -> &[ListedObject] {
+        self.playlist.objects()
+    }
+
+    /// Keys that are named and not there.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// Keys that are there and may not play here.
+    pub fn barred(&self) -> &[String] {
+        &self.barred
+    }
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Nothing has been played yet.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            ..Self::default()
+        }
+    }
+
+    /// `position` of `part` has been begun, and is done with (`None`) or left at a second of it.
+    pub fn note(&mut self, part: &Part, position: Position, left_at_s: Option<f64>) {
+        let mark = Mark {
+            position,
+            left_at_s,
+        };
+        match part {
+            Part::Ordinary => self.ordinary = Some(mark),
+            Part::Block {
+                name,
+                begins,
+                filler,
+            } => {
+                self.block = Some(BlockMark {
+                    name: name.clone(),
+                    begins: *begins,
+                    filler: *filler,
+                    mark,
+                });
+            }
+        }
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    fn orders(&mut self, block: usize, filler: bool) -> &mut Orders {
+        if self.list != Some((block, filler)) {
+            self.list = Some((block, filler));
+            self.of_list = Orders::default();
+        }
+        &mut self.of_list
+    }
+}
+
+// === impl Schedule ===
+
+impl Schedule {
+    /// One that allows everything, for a programme without.
+    fn everywhere() -> Self {
+        Self {
+            timezone: String::new(),
+            blocks: Vec::new(),
+            metadata: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+enum Candidate {
+    Item(ListedObject, Position, f64),
+    Ended,
+    Empty,
+}
+
+/// The next of `playlist` that plays.
+fn candidate(
+    playlist: &Playlist,
+    mark: Option<&Mark>,
+    seed: u64,
+    known: &dyn Fn(&ListedObject, &Position) -> Known,
+    orders: &mut Orders,
+) -> Candidate {
+    let mut up_next = match mark {
+        None => playlist.first_in(seed, orders),
+        Some(mark) if mark.left_at_s.is_some() => playlist.resume_in(&mark.position, orders),
+        Some(mark) => playlist.next_after_in(&mark.position, orders),
+    };
+    // The rest of this round, and all of the next.
+    let tries = (2 * playlist.objects().len()).clamp(1, MAX_SKIPS);
+    for _ in 0..tries {
+        let (object, position) = match up_next {
+            UpNext::Item(object, position) => (object, position),
+            UpNext::Ended => return Candidate::Ended,
+            UpNext::Empty => return Candidate::Empty,
+        };
+        if known(&object, &position) != Known::Skipped {
+            let left = mark.filter(|mark| mark.position.key.as_ref() == Some(&object.key));
+            let start_s = left.and_then(|mark| mark.left_at_s).unwrap_or(0.0);
+            return Candidate::Item(object, position, start_s);
+        }
+        up_next = playlist.next_after_in(&position, orders);
+    }
+    Candidate::Empty
+}
+
+/// Whether an item of known length would not end within the segment.
+fn overruns(known: Known, start_s: f64, at: Timestamp, segment: &Segment) -> bool {
+    match known {
+        Known::Plays(Some(duration_s)) => {
+            at.as_duration().as_secs_f64() + (duration_s - start_s)
+                > segment.ends.as_duration().as_secs_f64()
+        }
+        Known::Plays(None) | Known::Skipped => false,
+    }
+}
+
+/// Another for each airing, the same for everybody.
+fn seed_of(name: &str, begins: Timestamp) -> u64 {
+    shuffle::rank(begins.as_second().cast_unsigned(), 0, name, 0)
+}
+
+fn as_programme(items: &[ItemSpec], block: &Block, repeat: bool) -> Programme {
+    Programme {
+        items: items.to_vec(),
+        order: block.order,
+        repeat,
+        schedule: None,
+    }
+}
