@@ -28,6 +28,7 @@ fn position(item_s: f64) -> PositionFile {
         version: 1,
         position: Position::default(),
         item_s,
+        block: None,
         at: Timestamp::UNIX_EPOCH,
     }
 }

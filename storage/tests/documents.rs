@@ -65,6 +65,7 @@ fn position(item_s: f64) -> PositionFile {
             ..Position::default()
         },
         item_s,
+        block: None,
         at: Timestamp::UNIX_EPOCH,
     }
 }

@@ -385,6 +385,7 @@ impl Playout {
                 version: crate::position::POSITION_VERSION,
                 position: item.position.clone(),
                 item_s: item.position_s(),
+                block: None,
                 at: jiff::Timestamp::now(),
             });
         }

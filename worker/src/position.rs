@@ -101,6 +101,7 @@ mod tests {
             version: POSITION_VERSION,
             position: Position::default(),
             item_s,
+            block: None,
             at: Timestamp::UNIX_EPOCH,
         }
     }

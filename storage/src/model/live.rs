@@ -3,6 +3,7 @@
 //! What each setting does is in `docs/design/live-takeover.md`.
 
 use jiff::Timestamp;
+pub use programme::Resume;
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorReport, SlateConfig};
@@ -75,20 +76,6 @@ pub struct LiveConfig {
     /// Shown when a live feed is announced and does not come; a generated card when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<SlateConfig>,
-}
-
-/// Where the programme goes on after something else had the air.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Resume {
-    /// In the interrupted item, at the second where it was left.
-    #[default]
-    Position,
-    /// With the interrupted item, from its beginning.
-    Item,
-    /// With what the schedule has on air then.
-    Schedule,
 }
 
 /// A change between programme and live.

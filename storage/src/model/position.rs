@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use programme::Position;
+use programme::next::BlockMark;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`PositionFile`] this build writes.
@@ -12,10 +13,13 @@ pub const POSITION_VERSION: u32 = 1;
 pub struct PositionFile {
     /// See [`POSITION_VERSION`].
     pub version: u32,
-    /// Place in the programme.
+    /// Place in the ordinary programme.
     pub position: Position,
     /// Media seconds into that item.
     pub item_s: f64,
+    /// Place in the block of the schedule that was on air last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockMark>,
     /// When this was true.
     pub at: Timestamp,
 }

@@ -7,6 +7,7 @@
 mod check;
 mod fields;
 mod live;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,22 +125,24 @@ fn stream(notes: &Notes, path: String, json: &Json) -> StreamConfig {
 
 fn programme(fields: &mut Fields<'_>) -> Programme {
     let default = Programme::default();
-    let order = fields
-        .text("order")
-        .map(|(path, order)| match order.as_str() {
-            "listed" => Order::Listed,
-            "shuffle" => Order::Shuffle,
-            _ => {
-                fields
-                    .notes()
-                    .add(path, "must be \"listed\" or \"shuffle\"");
-                Order::Listed
-            }
-        });
     Programme {
         items: fields.array("items", item).unwrap_or(default.items),
-        order: order.unwrap_or(default.order),
+        order: order(fields).unwrap_or(default.order),
         repeat: fields.boolean("loop").unwrap_or(default.repeat),
+        schedule: fields.optional_object("schedule", schedule::schedule),
+    }
+}
+
+fn order(fields: &mut Fields<'_>) -> Option<Order> {
+    let (path, order) = fields.text("order")?;
+    match order.as_str() {
+        "listed" => Some(Order::Listed),
+        "shuffle" => Some(Order::Shuffle),
+        _ => {
+            let message = "must be \"listed\" or \"shuffle\"";
+            fields.notes().add(path, message);
+            None
+        }
     }
 }
 

@@ -265,6 +265,18 @@ impl<'a> Fields<'a> {
         Some(read)
     }
 
+    /// An array of texts, each with its path.
+    pub(super) fn texts(&mut self, name: &'static str) -> Option<Vec<(String, String)>> {
+        let (path, json) = self.take(name)?;
+        let Json::Array(elements) = json else {
+            self.notes.wrong_kind(path, "an array", json);
+            return None;
+        };
+        let texts = elements.iter().enumerate();
+        let texts = texts.filter_map(|(i, json)| self.string(format!("{path}[{i}]"), json));
+        Some(texts.collect())
+    }
+
     /// The members of an object whose names are the operator's own: path, name and value of each.
     pub(super) fn members(&mut self, name: &'static str) -> Vec<(String, &'a str, &'a Json)> {
         let Some((path, json)) = self.take(name) else {

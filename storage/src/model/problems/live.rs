@@ -69,7 +69,7 @@ fn transition(fields: &mut Fields<'_>) -> TransitionConfig {
 }
 
 /// One of a few words; the default of `T` where there is none.
-fn choice<T: Copy + Default>(
+pub(super) fn choice<T: Copy + Default>(
     fields: &mut Fields<'_>,
     name: &'static str,
     words: &[(&str, T)],
