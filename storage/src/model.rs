@@ -20,7 +20,7 @@ pub mod problems;
 pub mod report;
 pub mod state;
 
-pub use air::{AirEntry, AirEvent, DarkCause};
+pub use air::{AirEntry, AirEvent, AirPart, DarkCause};
 pub use config::{DestinationConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile};
 pub use id::StreamId;
 pub use job::{Job, JobSecrets, StorageSettings};

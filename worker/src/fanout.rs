@@ -14,7 +14,8 @@ use storage::model::{
 use tokio::sync::watch;
 
 use crate::flv::Packet;
-use crate::output::{Output, Publisher};
+use crate::journal::Journal;
+use crate::output::{Output, Publisher, Told};
 use crate::preview::Preview;
 
 /// The headers in force: what a decoder must have before the next packet.
@@ -35,13 +36,20 @@ pub struct Fanout {
     leaving: Vec<Output>,
     preview: Preview,
     headers: Headers,
+    journal: Journal,
     changes: watch::Sender<()>,
 }
 
 impl Fanout {
-    /// Starts the outputs that `job` names, for a stream of `format`. Asks this FFmpeg once whether it can be given a key
-    /// outside its arguments, when a destination has a key at all.
-    pub async fn start(job: &Job, secrets: &JobSecrets, format: StreamFormat) -> Self {
+    /// Starts the outputs that `job` names, for a stream of `format`; `journal` is told what they
+    /// deliver. Asks this FFmpeg once whether it can be given a key outside its arguments, when a
+    /// destination has a key at all.
+    pub async fn start(
+        job: &Job,
+        secrets: &JobSecrets,
+        format: StreamFormat,
+        journal: Journal,
+    ) -> Self {
         let publisher = Arc::new(Publisher::new(job, secrets, format).await);
         let mut fanout = Self {
             preview: Preview::new(job, publisher.metadata()),
@@ -49,6 +57,7 @@ impl Fanout {
             outputs: Vec::new(),
             leaving: Vec::new(),
             headers: Headers::default(),
+            journal,
             changes: watch::Sender::new(()),
         };
         fanout.reconfigure(&job.config.destinations, job.config.retry);
@@ -98,7 +107,10 @@ impl Fanout {
                     &self.publisher,
                     &self.headers,
                     predecessors,
-                    self.changes.clone(),
+                    Told {
+                        journal: self.journal.clone(),
+                        changes: self.changes.clone(),
+                    },
                 )
             });
             output.set_retry(retry);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Floors, each using only what lies below it: `main` → `control` → `playout` → `director`,
-//! `fanout` → `source`, `timeline`, `output`, `catalogue` → `ffmpeg`, `flv`, `position`.
+//! `fanout` → `source`, `timeline`, `output`, `catalogue` → `ffmpeg`, `flv`, `journal`, `position`.
 
 pub mod catalogue;
 pub mod control;
@@ -16,6 +16,7 @@ pub mod fanout;
 pub mod ffmpeg;
 pub mod flv;
 pub mod job;
+pub mod journal;
 pub mod logging;
 pub mod output;
 pub mod playout;

@@ -2,10 +2,12 @@
 //!
 //! A task per destination owns all of it; [`Output`] is the handle playout holds.
 
+mod air;
 pub mod connection;
 pub mod delivery;
 pub mod failure;
 pub mod feed;
+pub mod pace;
 pub mod queue;
 pub mod renewal;
 pub mod sink;
@@ -23,6 +25,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::fanout::Headers;
+use crate::journal::Journal;
+use air::DeliveryLog;
 use queue::Queue;
 pub use sink::Publisher;
 use task::{Status, Task};
@@ -39,20 +43,30 @@ pub struct Output {
     task: JoinHandle<()>,
 }
 
+/// Whom an output tells what happens to it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Of deliveries and darkness.
+    pub journal: Journal,
+    /// Of every change of state.
+    pub changes: watch::Sender<()>,
+}
+
 impl Output {
     /// Starts publishing to `config`, as soon as all `predecessors` have ended: one of them may
     /// publish to the same place, and two publishers must never meet there. `headers` are in force
-    /// before the first packet; `changes` is told of every change of state.
+    /// before the first packet.
     pub fn start(
         config: DestinationConfig,
         retry: RetryConfig,
         publisher: &Arc<Publisher>,
         headers: &Headers,
         predecessors: Vec<CancellationToken>,
-        changes: watch::Sender<()>,
+        told: Told,
     ) -> Self {
         let queue = Queue::new(headers.clone());
-        let (status, report) = Status::new(&config, retry, queue.clone(), changes);
+        let air = DeliveryLog::new(told.journal, config.name.clone());
+        let (status, report) = Status::new(&config, retry, queue.clone(), air, told.changes);
         let (retry, retry_wanted) = watch::channel(retry);
         let (close, ended) = (CancellationToken::new(), CancellationToken::new());
         let task = Task {

@@ -7,6 +7,7 @@
 mod commands;
 mod items;
 mod keeper;
+mod on_air_log;
 mod release;
 mod report;
 mod slot;
@@ -28,10 +29,12 @@ use crate::control::Command;
 use crate::director::{Action, Air, Director, SlateCause, View, Why};
 use crate::fanout::Fanout;
 use crate::flv::Packet;
+use crate::journal::Journal;
 use crate::source::{Slate, SlateSource, SourceContext};
 use crate::timeline::{Pacer, Silence, SourceShape, Timeline};
 use items::Plan;
 use keeper::PositionKeeper;
+use on_air_log::OnAirLog;
 use report::Since;
 pub use report::empty_report;
 use slot::{Item, Opened};
@@ -63,6 +66,8 @@ pub struct Parts {
     pub sources: Arc<SourceContext>,
     /// Where packets go.
     pub fanout: Fanout,
+    /// What viewers can see is noted there.
+    pub journal: Journal,
     /// Of every shuffle, should the programme begin anew.
     pub seed: u64,
     /// Where the last worker of this stream stood.
@@ -110,6 +115,7 @@ pub struct Playout {
     catalogue: Catalogue,
     sources: Arc<SourceContext>,
     fanout: Fanout,
+    on_air_log: OnAirLog,
     keeper: PositionKeeper,
     closing: TaskTracker,
     commands: mpsc::Receiver<Command>,
@@ -153,6 +159,7 @@ impl Playout {
             catalogue: parts.catalogue,
             sources: parts.sources,
             fanout: parts.fanout,
+            on_air_log: OnAirLog::new(parts.journal),
             keeper: PositionKeeper::start(&parts.job),
             closing: TaskTracker::new(),
             commands: parts.commands,

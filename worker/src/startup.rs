@@ -13,7 +13,9 @@ use programme::{FormatChoice, StreamFormat};
 use storage::media::MediaStore;
 use storage::media::server::MediaServer;
 use storage::model::report::{ItemProblem, exit_code};
-use storage::model::{ErrorReport, Job, JobSecrets, SlateConfig, WorkerExit, WorkerReport};
+use storage::model::{
+    AirEvent, ErrorReport, Job, JobSecrets, SlateConfig, WorkerExit, WorkerReport,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,7 @@ use crate::catalogue::Catalogue;
 use crate::control::{self, Command, ControlPort, ControlSocket, SocketError};
 use crate::fanout::Fanout;
 use crate::ffmpeg::redact::Redactor;
+use crate::journal::{Begin, Journal, Stamp};
 use crate::logging::LogRing;
 use crate::playout::{self, Ended, Parts, Playout};
 use crate::position::PositionStore;
@@ -55,10 +58,11 @@ pub async fn run(
         Ok(socket) => socket,
         Err(error) => return exit(exit_code::USAGE, Some(no_socket(&error))),
     };
+    let journal = Journal::start(&job, Begin::Afresh);
     let closed = CancellationToken::new();
     let control = tokio::spawn(control::serve(socket, port, logs, closed.clone()));
     let built = tokio::select! {
-        parts = build(job, &secrets, report, commands) => Some(parts),
+        parts = build(job, &secrets, journal.clone(), report, commands) => Some(parts),
         () = shutdown.cancelled() => None,
     };
     let ended = match built {
@@ -70,16 +74,20 @@ pub async fn run(
     if let Err(error) = control.await {
         tracing::error!(%error, "the control socket's task failed");
     }
-    match ended {
+    let exit = match ended {
         Ok(Ended::Stopped) => exit(exit_code::STOPPED, None),
         Ok(Ended::Exhausted(error)) => exit(exit_code::DESTINATIONS_EXHAUSTED, Some(error)),
         Err(error) => exit(exit_code::CONFIG, Some(error)),
-    }
+    };
+    journal.note(Stamp::now(), AirEvent::Ended { code: exit.code });
+    journal.close().await;
+    exit
 }
 
 async fn build(
     job: Job,
     secrets: &JobSecrets,
+    journal: Journal,
     report: watch::Sender<WorkerReport>,
     commands: mpsc::Receiver<Command>,
 ) -> Result<Parts, ErrorReport> {
@@ -106,7 +114,7 @@ async fn build(
     let position = PositionStore::new(layout.position(&job.stream_id));
     let format = settle_format(&job, &catalogue, &sources).await;
     let (fanout, slate, resume) = tokio::join!(
-        Fanout::start(&job, secrets, format),
+        Fanout::start(&job, secrets, format, journal.clone()),
         render_slate(&sources, format, job.config.slate.as_ref()),
         position.load(),
     );
@@ -127,6 +135,7 @@ async fn build(
         catalogue,
         sources,
         fanout,
+        journal,
         resume,
         commands,
         report,

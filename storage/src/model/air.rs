@@ -12,6 +12,35 @@ use super::report::OnAirKind;
 /// Version of [`AirEntry`] this build writes.
 pub const AIR_VERSION: u32 = 1;
 
+/// Name of one file of the journal: `<generation, 8 digits>-<part, 4 digits>.jsonl`. Names in order
+/// are entries in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AirPart {
+    /// Generation of the worker that writes it.
+    pub generation: u64,
+    /// Counts the files of that generation, from 1.
+    pub part: u32,
+}
+
+impl std::fmt::Display for AirPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08}-{:04}.jsonl", self.generation, self.part)
+    }
+}
+
+impl AirPart {
+    /// Reads a file's name; `None` when it is not a part's.
+    pub fn parse(name: &str) -> Option<Self> {
+        let (generation, part) = name.strip_suffix(".jsonl")?.split_once('-')?;
+        let part = Self {
+            generation: generation.parse().ok()?,
+            part: part.parse().ok()?,
+        };
+        // Only what is written this way sorts as it should.
+        (part.to_string() == name).then_some(part)
+    }
+}
+
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AirEntry {
@@ -123,5 +152,28 @@ impl DarkCause {
     /// Whether somebody meant it: planned darkness is listed, and told apart in the sums.
     pub const fn is_planned(self) -> bool {
         matches!(self, Self::Operator | Self::PlannedRenewal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parts_name_is_read_as_it_is_written_and_no_other_is() {
+        let part = AirPart {
+            generation: 12,
+            part: 3,
+        };
+        assert_eq!(part.to_string(), "00000012-0003.jsonl");
+        assert_eq!(AirPart::parse("00000012-0003.jsonl"), Some(part));
+        for other in [
+            "12-3.jsonl",
+            "00000012-0003.json",
+            "notes.jsonl",
+            "00000012-0003.jsonl.bak",
+        ] {
+            assert_eq!(AirPart::parse(other), None, "{other}");
+        }
     }
 }

@@ -125,6 +125,16 @@ pub struct DestinationReport {
     pub sent_media_s: f64,
     /// Bytes the peer acknowledged in this connection; `None` where it cannot be read.
     pub bytes_acked: Option<u64>,
+    /// Bytes written to the connection that the peer has not acknowledged; `None` where it cannot be
+    /// read.
+    #[serde(default)]
+    pub unacked_bytes: Option<u64>,
+    /// Smoothed round trip to the peer, milliseconds; `None` where it cannot be read.
+    #[serde(default)]
+    pub rtt_ms: Option<f64>,
+    /// Segments sent again in this connection; `None` where it cannot be read.
+    #[serde(default)]
+    pub retransmits: Option<u64>,
     /// Mean of the last seconds.
     pub bitrate_kbps: u32,
     /// Video frames dropped because the destination was too slow, since the worker started.

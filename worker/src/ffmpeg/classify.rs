@@ -19,11 +19,41 @@ pub enum Complaint {
     Rejected,
     /// The server has a publisher of that name already.
     Occupied,
+    /// The server took the connection, and closed it without a word at `connect` or `publish`.
+    ClosedAtPublish,
 }
 
-/// What `line` says, if it is one of a connection's failure. Of several lines about one failure the
-/// first that says something is the most exact.
-pub fn complaint(line: &Line) -> Option<Complaint> {
+/// Listens to one FFmpeg: of several lines about one failure the first that says something is the
+/// most exact, and some say something only in the light of an earlier one.
+#[derive(Debug, Default)]
+pub struct Listener {
+    heard: Option<(Complaint, String)>,
+    in_handshake: bool,
+}
+
+impl Listener {
+    /// One more line.
+    pub fn hear(&mut self, line: &Line) {
+        if self.heard.is_some() {
+            return;
+        }
+        let complaint = match complaint(line) {
+            // It never came as far as a key.
+            Some(Complaint::ClosedAtPublish) if self.in_handshake => Some(Complaint::Lost),
+            complaint => complaint,
+        };
+        self.heard = complaint.map(|complaint| (complaint, line.text.clone()));
+        self.in_handshake |= line.text.contains("handshake");
+    }
+
+    /// What is wrong, and the line that said so.
+    pub fn into_heard(self) -> Option<(Complaint, String)> {
+        self.heard
+    }
+}
+
+/// What `line` says, if it is one of a connection's failure.
+fn complaint(line: &Line) -> Option<Complaint> {
     if line.level < Level::Error {
         return None;
     }
@@ -71,11 +101,11 @@ fn about_connection(text: &str) -> Option<Complaint> {
     } else if says(&["Broken pipe", "Connection reset by peer", "End of file"]) {
         Some(Complaint::Lost)
     } else if says(&["Input/output error"]) {
-        // While opening and with nothing said before: the server took the connection and closed it
-        // at `connect` or `publish`, which is how most refuse a key.
+        // While opening and with nothing said before: the end of the input where an answer was to
+        // come, which is how most refuse a key.
         let opening = text.contains("Error opening output") || text.starts_with("rtmp");
         Some(if opening {
-            Complaint::Rejected
+            Complaint::ClosedAtPublish
         } else {
             Complaint::Lost
         })
@@ -90,8 +120,11 @@ mod tests {
 
     /// What the lines of one run, as they come from FFmpeg, are understood as.
     fn of(run: &str) -> Option<Complaint> {
-        run.lines()
-            .find_map(|line| complaint(&Line::parse(line.trim())))
+        let mut listener = Listener::default();
+        for line in run.lines() {
+            listener.hear(&Line::parse(line.trim()));
+        }
+        listener.into_heard().map(|(complaint, _)| complaint)
     }
 
     #[test]
@@ -106,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn publish_is_refused_by_closing() {
+    fn the_connection_is_closed_at_publish() {
         let v5 = "[error] rtmp://127.0.0.1:29351/***: Input/output error";
         let v7 = "[out#0/flv @ 0x1edf] [fatal] Error opening output rtmp://127.0.0.1:29351/***: Input/output error
             [error] Error opening output file rtmp://127.0.0.1:29351/***.
             [fatal] Error opening output files: Input/output error";
-        assert_eq!(of(v5), Some(Complaint::Rejected));
-        assert_eq!(of(v7), Some(Complaint::Rejected));
+        assert_eq!(of(v5), Some(Complaint::ClosedAtPublish));
+        assert_eq!(of(v7), Some(Complaint::ClosedAtPublish));
     }
 
     #[test]
@@ -159,11 +192,14 @@ mod tests {
     fn the_server_goes_away_in_the_handshake() {
         let plain = "[rtmp @ 0x55fe] [error] Cannot read RTMP handshake response
             [error] rtmp://127.0.0.1:29353/***: Connection reset by peer";
+        let silent = "[rtmp @ 0x55fe] [error] Cannot read RTMP handshake response
+            [error] rtmp://127.0.0.1:29353/***: Input/output error";
         let tls = "[tls @ 0x55ae] [error] Error in the pull function.
             [tls @ 0x55ae] [error] IO error: Connection reset by peer
             [rtmps @ 0x55ae] [error] Cannot open connection tls://127.0.0.1:29353
             [error] rtmps://127.0.0.1:29353/***: Connection reset by peer";
         assert_eq!(of(plain), Some(Complaint::Lost));
+        assert_eq!(of(silent), Some(Complaint::Lost));
         assert_eq!(of(tls), Some(Complaint::Lost));
     }
 

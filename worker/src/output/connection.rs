@@ -9,21 +9,26 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::DeliveryProbe;
-use super::failure::{Failure, FailureKind};
+use super::delivery::{Delivery, DeliveryProbe};
+use super::failure::Failure;
 use super::feed::{Feed, ParameterSets};
+use super::pace::Pace;
 use super::queue::{Beginning, Entry, Queue, payload_bytes};
 use super::renewal::{Opportunity, Renewal};
 use super::sink::Sink;
-use super::stall::{Look, Progress, STALLED_AFTER};
+use super::stall::{Look, Progress};
 use crate::flv::Metadata;
 
 /// How often the delivery is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Looks the bit rate is the mean of: five seconds.
-const RATE_LOOKS: usize = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Until there is one: the record is to hold the instant at which it began.
+const FIRST_LOOKS_EVERY: Duration = Duration::from_millis(50);
+/// What the bit rate is the mean of.
+const RATE_OVER: Duration = Duration::from_secs(5);
 /// Media taken from the queue at once; more would be outside the queue's limits for too long.
 const TAKE_BYTES: usize = 256 * 1024;
+/// What is due within this is taken with what is due now: fewer, larger writes.
+const TAKE_AHEAD: Duration = Duration::from_millis(20);
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -36,6 +41,15 @@ pub enum End {
     Failed(Failure),
 }
 
+/// How a connection ended, and since when it had delivered nothing.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How.
+    pub end: End,
+    /// After this instant nothing was delivered any more.
+    pub dark_since: Instant,
+}
+
 /// What is new at a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation {
@@ -43,8 +57,10 @@ pub struct Observation {
     pub look: Look,
     /// Media handed over, ms.
     pub media_ms: u64,
-    /// Bytes the peer acknowledged, where that can be read.
-    pub acked_bytes: Option<u64>,
+    /// What the socket says, where that can be read.
+    pub delivery: Option<Delivery>,
+    /// When the newest of it was delivered.
+    pub delivered_at: Instant,
     /// Mean of the last seconds.
     pub bitrate_kbps: u32,
 }
@@ -71,9 +87,24 @@ enum Event {
     Close,
     Look,
     Begin(Beginning),
-    Arrived,
+    Due,
     Taken(usize),
     SinkEnded,
+}
+
+/// What is known of a connection while it lasts.
+struct Course {
+    probe: DeliveryProbe,
+    progress: Progress,
+    meter: Meter,
+    looks: Interval,
+    under_way: Option<UnderWay>,
+}
+
+/// From the first keyframe on.
+struct UnderWay {
+    feed: Feed,
+    pace: Pace,
 }
 
 /// Bytes handed over lately.
@@ -85,77 +116,69 @@ struct Meter {
 
 impl Connection<'_> {
     /// Publishes until the end, telling `observe` of every look.
-    pub async fn run(mut self, mut observe: impl FnMut(Observation)) -> End {
-        let now = Instant::now();
-        let mut probe = DeliveryProbe::new(self.sink.pid());
-        let mut progress = Progress::default();
-        let mut meter = Meter::new(now);
-        let mut looks = tokio::time::interval_at(now + LOOK_EVERY, LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut feed: Option<Feed> = None;
+    pub async fn run(mut self, mut observe: impl FnMut(Observation)) -> Outcome {
+        let mut course = Course::new(self.sink.pid(), Instant::now());
         loop {
-            match self.next(&mut feed, &mut looks).await {
+            let event = self.next(&mut course).await;
+            let now = Instant::now();
+            match event {
                 Event::Close => {
                     self.sink.close().await;
-                    return End::Closed;
+                    return Outcome::new(End::Closed, now);
                 }
-                Event::SinkEnded => return End::Failed(self.sink.ended(self.url).await),
+                Event::SinkEnded => {
+                    let dark_since = course.progress.dark_since(now);
+                    return Outcome::new(End::Failed(self.sink.ended(self.url).await), dark_since);
+                }
                 Event::Begin(Beginning { headers, origin_ms }) => {
-                    feed = Some(Feed::new(&self.metadata, &headers, self.sets, origin_ms));
-                }
-                Event::Arrived => {
-                    if let Some(feed) = &mut feed
-                        && self.fill(feed) == Filled::RenewalDue
-                    {
-                        self.sink.close().await;
-                        return End::Renewed;
-                    }
-                    progress.offered(Instant::now());
-                }
-                Event::Taken(bytes) => {
-                    meter.total += bytes as u64;
-                    progress.taken(Instant::now());
-                    if feed.as_ref().is_some_and(|feed| !feed.is_taken()) {
-                        progress.offered(Instant::now());
-                    }
-                }
-                Event::Look => {
-                    let now = Instant::now();
-                    let delivery = probe.ask();
-                    let look = progress.look(delivery, now);
-                    observe(Observation {
-                        look,
-                        media_ms: feed.as_ref().map_or(0, Feed::media_ms),
-                        acked_bytes: delivery.map(|delivery| delivery.acked_bytes),
-                        bitrate_kbps: meter.kbps(now),
+                    course.under_way = Some(UnderWay {
+                        feed: Feed::new(&self.metadata, &headers, self.sets, origin_ms),
+                        pace: Pace::new(origin_ms, now),
                     });
-                    if let Some(failure) = self.stalled(look) {
-                        self.sink.tear_down().await;
-                        return End::Failed(failure);
+                }
+                Event::Due => {
+                    if self.fill(&mut course, now) == Filled::RenewalDue {
+                        self.sink.close().await;
+                        return Outcome::new(End::Renewed, now);
+                    }
+                }
+                Event::Taken(bytes) => course.taken(bytes, now),
+                Event::Look => {
+                    let seen = course.look(now);
+                    observe(seen);
+                    match seen.look {
+                        Look::Quiet => {}
+                        Look::Delivering => self.delivering(&mut course, now),
+                        Look::Held(held) => {
+                            let dark_since = course.progress.dark_since(now);
+                            self.sink.tear_down().await;
+                            let failure = Failure::held(held, self.url);
+                            return Outcome::new(End::Failed(failure), dark_since);
+                        }
                     }
                 }
             }
         }
     }
 
-    async fn next(&mut self, feed: &mut Option<Feed>, looks: &mut Interval) -> Event {
+    async fn next(&mut self, course: &mut Course) -> Event {
         let queue = self.queue;
         tokio::select! {
             biased;
             () = self.close.cancelled() => Event::Close,
-            _ = looks.tick() => Event::Look,
+            _ = course.looks.tick() => Event::Look,
             event = async {
-                match feed {
+                match &mut course.under_way {
                     None => tokio::select! {
                         beginning = queue.keyframe() => Event::Begin(beginning),
                         _ = self.sink.exited() => Event::SinkEnded,
                     },
-                    Some(feed) if feed.is_taken() => tokio::select! {
-                        () = queue.arrived() => Event::Arrived,
+                    Some(UnderWay { feed, pace }) if feed.is_taken() => tokio::select! {
+                        () = due(queue, pace) => Event::Due,
                         _ = self.sink.exited() => Event::SinkEnded,
                     },
                     // The pipe breaks when FFmpeg ends: no need to watch both.
-                    Some(feed) => match self.sink.write(feed.untaken()).await {
+                    Some(UnderWay { feed, .. }) => match self.sink.write(feed.untaken()).await {
                         Ok(bytes) => Event::Taken(bytes),
                         Err(_) => Event::SinkEnded,
                     },
@@ -164,7 +187,22 @@ impl Connection<'_> {
         }
     }
 
-    fn fill(&self, feed: &mut Feed) -> Filled {
+    /// The first delivery starts the clock, and makes the next looks rarer.
+    fn delivering(&self, course: &mut Course, now: Instant) {
+        let Some(UnderWay { pace, .. }) = &mut course.under_way else {
+            return;
+        };
+        if pace.delivering(now) {
+            self.queue.stay_behind();
+            course.looks = looks(LOOK_EVERY, now);
+        }
+    }
+
+    /// Takes from the queue what may be given now.
+    fn fill(&self, course: &mut Course, now: Instant) -> Filled {
+        let Some(UnderWay { feed, pace }) = &mut course.under_way else {
+            return Filled::All;
+        };
         let mut room = TAKE_BYTES;
         let mut filled = Filled::All;
         let age = Duration::from_millis(feed.media_ms());
@@ -173,12 +211,17 @@ impl Connection<'_> {
                 filled = Filled::RenewalDue;
                 return false;
             }
+            let dts_ms = entry.packet.dts_ms();
+            let is_due = dts_ms.is_none_or(|dts_ms| pace.due(dts_ms) <= now + TAKE_AHEAD);
             let fits = room > 0;
             room = room.saturating_sub(payload_bytes(&entry.packet));
-            fits
+            is_due && fits
         });
         for entry in &taken {
             feed.add(&entry.packet);
+        }
+        if !feed.is_taken() {
+            course.progress.offered(now);
         }
         // What was taken before the keyframe goes out first; the keyframe stays in front meanwhile.
         match taken.is_empty() {
@@ -194,22 +237,69 @@ impl Connection<'_> {
         };
         entry.is_keyframe() && self.renewal.is_due(age, at)
     }
+}
 
-    fn stalled(&self, look: Look) -> Option<Failure> {
-        let what = match look {
-            Look::Delivering | Look::Quiet => return None,
-            Look::NotTaken => "takes no data",
-            Look::NotAcknowledged => "acknowledges no data",
-        };
-        let message = format!("{} {what} for {} s", self.url, STALLED_AFTER.as_secs());
-        Some(Failure::new(FailureKind::Stalled, message))
+/// Waits until there is something to take that may be given. Cancel-safe.
+async fn due(queue: &Queue, pace: &Pace) {
+    queue.arrived().await;
+    if let Some(dts_ms) = queue.front_dts_ms() {
+        tokio::time::sleep_until(pace.due(dts_ms)).await;
     }
+}
+
+fn looks(every: Duration, now: Instant) -> Interval {
+    let mut looks = tokio::time::interval_at(now + every, every);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    looks
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Filled {
     All,
     RenewalDue,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    fn new(end: End, dark_since: Instant) -> Self {
+        Self { end, dark_since }
+    }
+}
+
+// === impl Course ===
+
+impl Course {
+    fn new(ffmpeg: supervise::Pid, now: Instant) -> Self {
+        Self {
+            probe: DeliveryProbe::new(ffmpeg),
+            progress: Progress::new(now),
+            meter: Meter::new(now),
+            looks: looks(FIRST_LOOKS_EVERY, now),
+            under_way: None,
+        }
+    }
+
+    fn taken(&mut self, bytes: usize, now: Instant) {
+        self.meter.total += bytes as u64;
+        self.progress.taken(now);
+        let feed = self.under_way.as_ref().map(|under_way| &under_way.feed);
+        if feed.is_some_and(|feed| !feed.is_taken()) {
+            self.progress.offered(now);
+        }
+    }
+
+    fn look(&mut self, now: Instant) -> Observation {
+        let delivery = self.probe.ask();
+        let feed = self.under_way.as_ref().map(|under_way| &under_way.feed);
+        Observation {
+            look: self.progress.look(delivery, now),
+            media_ms: feed.map_or(0, Feed::media_ms),
+            delivery,
+            delivered_at: self.progress.delivered_at(now),
+            bitrate_kbps: self.meter.kbps(now),
+        }
+    }
 }
 
 // === impl Meter ===
@@ -224,7 +314,8 @@ impl Meter {
 
     fn kbps(&mut self, now: Instant) -> u32 {
         self.looks.push_back((now, self.total));
-        if self.looks.len() > RATE_LOOKS + 1 {
+        let is_old = |look: &(Instant, u64)| now.saturating_duration_since(look.0) > RATE_OVER;
+        while self.looks.front().is_some_and(is_old) {
             self.looks.pop_front();
         }
         let (since, before) = self.looks.front().copied().unwrap_or((now, self.total));

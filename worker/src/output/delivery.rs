@@ -6,16 +6,33 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
+/// `TCP_SYN_SENT` of the kernel's `tcp_states.h`.
+const SYN_SENT: u8 = 2;
+
 /// A socket's account of what was sent through it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivery {
+    /// The peer has answered to our wish to connect.
+    pub established: bool,
     /// Bytes the peer has acknowledged.
     pub acked_bytes: u64,
-    /// Something was written to the socket and is not acknowledged.
-    pub pending: bool,
+    /// Bytes that were written to the socket and are not acknowledged.
+    pub unacked_bytes: u64,
+    /// Bytes the peer has sent.
+    pub received_bytes: u64,
+    /// Bytes of the connection up to which the peer has offered to take them. A peer that is alive
+    /// moves this on as it reads; one whose kernel alone still answers does not.
+    pub window_end_bytes: u64,
+    /// How long ago the last acknowledgement came, whatever it acknowledged.
+    pub acked_ago: Duration,
+    /// Smoothed round trip.
+    pub round_trip: Duration,
+    /// Segments sent again.
+    pub retransmits: u64,
 }
 
 /// Asks for the delivery of one process.
@@ -67,16 +84,32 @@ impl DeliveryProbe {
         let flags = PidfdGetfdFlags::empty();
         let copy = rustix::process::pidfd_getfd(pidfd, number, flags).ok()?;
         let info = tcp_info(std::os::fd::AsFd::as_fd(&copy))?;
-        Some(Delivery {
-            acked_bytes: info.tcpi_bytes_acked,
-            pending: info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0,
-        })
+        Some(account(&info))
     }
 }
 
-/// `TCP_INFO` of a socket; `None` when it is not a TCP socket or the kernel is older than 4.6.
+fn account(info: &libc::tcp_info) -> Delivery {
+    // What was sent again is counted twice, and the first byte of all is the connection's own.
+    let sent = info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans);
+    let in_flight = match info.tcpi_unacked {
+        0 => 0,
+        _ => sent.saturating_sub(info.tcpi_bytes_acked).max(1),
+    };
+    Delivery {
+        established: info.tcpi_state != SYN_SENT,
+        acked_bytes: info.tcpi_bytes_acked,
+        unacked_bytes: in_flight + u64::from(info.tcpi_notsent_bytes),
+        received_bytes: info.tcpi_bytes_received,
+        window_end_bytes: info.tcpi_bytes_acked + u64::from(info.tcpi_snd_wnd),
+        acked_ago: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+        round_trip: Duration::from_micros(info.tcpi_rtt.into()),
+        retransmits: info.tcpi_total_retrans.into(),
+    }
+}
+
+/// `TCP_INFO` of a socket; `None` when it is not a TCP socket or the kernel is older than 5.4.
 fn tcp_info(socket: BorrowedFd<'_>) -> Option<libc::tcp_info> {
-    let needed = std::mem::offset_of!(libc::tcp_info, tcpi_notsent_bytes) + size_of::<u32>();
+    let needed = std::mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + size_of::<u32>();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
     #[expect(
         unsafe_code,
@@ -122,7 +155,8 @@ mod tests {
             return;
         };
         assert!(delivery.acked_bytes >= 10_000, "{delivery:?}");
-        assert!(!delivery.pending);
+        assert!(delivery.established && delivery.window_end_bytes > delivery.acked_bytes);
+        assert_eq!(delivery.unacked_bytes, 0);
     }
 
     #[test]

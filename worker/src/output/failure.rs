@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use storage::model::ErrorReport;
+use storage::model::{DarkCause, ErrorReport};
 
+use super::stall::{HALF_OPEN_AFTER, Held, STALLED_AFTER};
 use crate::ffmpeg::classify::Complaint;
 
 /// One failure of one destination. Never holds a key.
@@ -20,8 +21,12 @@ pub struct Failure {
 pub enum FailureKind {
     /// FFmpeg said what is wrong between it and the server.
     Peer(Complaint),
-    /// The server took nothing, or acknowledged nothing, for too long.
+    /// The server's machine answers, and the server takes nothing.
     Stalled,
+    /// The network is silent: nothing is acknowledged, not even the question for it.
+    HalfOpen,
+    /// FFmpeg takes nothing although nothing holds it up.
+    FfmpegStalled,
     /// FFmpeg ended without saying anything that is understood.
     FfmpegExited,
     /// FFmpeg could not be started.
@@ -54,9 +59,38 @@ impl Failure {
             Complaint::Dns => format!("the host of {url} has no address"),
             Complaint::Tls => format!("no trusted TLS connection to {url}"),
             Complaint::Rejected => format!("{url} refused the key or the name"),
+            Complaint::ClosedAtPublish => {
+                format!("{url} closed the connection when the stream was announced")
+            }
             Complaint::Occupied => format!("{url} has another publisher with this key"),
         };
         Self::new(FailureKind::Peer(complaint), format!("{what} ({line})"))
+    }
+
+    /// What held up the connection to `url`.
+    pub fn held(held: Held, url: &str) -> Self {
+        let stalled_s = STALLED_AFTER.as_secs_f64();
+        match held {
+            Held::Unanswered => Self::new(
+                FailureKind::Peer(Complaint::TimedOut),
+                format!("{url} has not answered for {stalled_s} s"),
+            ),
+            Held::HalfOpen => Self::new(
+                FailureKind::HalfOpen,
+                format!(
+                    "nothing has come back from {url} for {} s",
+                    HALF_OPEN_AFTER.as_secs()
+                ),
+            ),
+            Held::PeerStalled => Self::new(
+                FailureKind::Stalled,
+                format!("{url} has taken no data for {stalled_s} s"),
+            ),
+            Held::FfmpegStalled => Self::new(
+                FailureKind::FfmpegStalled,
+                format!("FFmpeg has taken no data for {url} for {stalled_s} s"),
+            ),
+        }
     }
 
     /// As it stands in status answers.
@@ -86,7 +120,10 @@ impl FailureKind {
             Self::Peer(Complaint::Tls) => "tls_failed",
             Self::Peer(Complaint::Rejected) => "key_rejected",
             Self::Peer(Complaint::Occupied) => "already_publishing",
+            Self::Peer(Complaint::ClosedAtPublish) => "closed_at_publish",
             Self::Stalled => "stalled",
+            Self::HalfOpen => "half_open",
+            Self::FfmpegStalled => "ffmpeg_stalled",
             Self::FfmpegExited => "ffmpeg_exited",
             Self::FfmpegUnusable => "ffmpeg_unusable",
             Self::ArgvSecretRefused => "argv_secret_refused",
@@ -96,13 +133,40 @@ impl FailureKind {
         }
     }
 
+    /// What the air record calls the darkness it brings.
+    pub fn cause(self) -> DarkCause {
+        match self {
+            Self::Peer(Complaint::Rejected | Complaint::Occupied) => DarkCause::DestinationRejected,
+            Self::Stalled | Self::HalfOpen => DarkCause::DestinationStalled,
+            Self::Peer(
+                Complaint::Refused
+                | Complaint::Lost
+                | Complaint::TimedOut
+                | Complaint::Dns
+                | Complaint::Tls
+                | Complaint::ClosedAtPublish,
+            )
+            | Self::FfmpegStalled
+            | Self::FfmpegExited
+            | Self::FfmpegUnusable => DarkCause::DestinationLost,
+            Self::ArgvSecretRefused | Self::KeyMissing | Self::KeyUnusable | Self::UrlUnusable => {
+                DarkCause::GivenUp
+            }
+        }
+    }
+
     /// Whether trying again as things stand cannot help.
     pub fn is_final(self) -> bool {
         match self {
             Self::ArgvSecretRefused | Self::KeyMissing | Self::KeyUnusable | Self::UrlUnusable => {
                 true
             }
-            Self::Peer(_) | Self::Stalled | Self::FfmpegExited | Self::FfmpegUnusable => false,
+            Self::Peer(_)
+            | Self::Stalled
+            | Self::HalfOpen
+            | Self::FfmpegStalled
+            | Self::FfmpegExited
+            | Self::FfmpegUnusable => false,
         }
     }
 
@@ -135,9 +199,22 @@ impl FailureKind {
                 "the server has a publisher with that key: end it, or wait until the server has \
                  noticed that an earlier connection is gone"
             }
+            Self::Peer(Complaint::ClosedAtPublish) => {
+                "the server closed the connection without a word when it was told the key, which \
+                 usually means a wrong key: copy it anew from the platform's dashboard. A server \
+                 that is being restarted may do the same"
+            }
             Self::Stalled => {
-                "the connection is open but takes no data; it is made again by itself. If it \
-                 returns, the upload is too slow for the stream's bit rate"
+                "the server's machine answers, the server takes no data: look at the server; the \
+                 connection is made again by itself"
+            }
+            Self::HalfOpen => {
+                "the network between here and the server is silent: check this machine's uplink \
+                 and firewall; the connection is made again by itself"
+            }
+            Self::FfmpegStalled => {
+                "FFmpeg hangs on this machine and is replaced by itself. If it returns, look for \
+                 stopped processes and a lack of CPU"
             }
             Self::FfmpegExited => "see the [FFMPEG] lines of this destination in the log",
             Self::FfmpegUnusable => {

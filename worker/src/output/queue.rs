@@ -60,6 +60,8 @@ pub struct Entry {
 struct Backlog {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Most media time queued: what a connection is behind by comes on top of [`LIMIT_MS`].
+    limit_ms: i64,
     /// In force before the first entry.
     headers: Headers,
     /// What the one who takes knows; differs from `headers` after a drop.
@@ -141,6 +143,22 @@ impl Queue {
         }
     }
 
+    /// What is queued now stays queued: the one who takes is that far behind from now on, and that
+    /// is no reason to drop anything.
+    pub fn stay_behind(&self) {
+        let mut backlog = self.backlog();
+        backlog.limit_ms = LIMIT_MS + backlog.span_ms();
+    }
+
+    /// Decode time of the first entry that has one.
+    pub fn front_dts_ms(&self) -> Option<i64> {
+        let backlog = self.backlog();
+        backlog
+            .entries
+            .iter()
+            .find_map(|entry| entry.packet.dts_ms())
+    }
+
     /// Waits until there is something to take. Cancel-safe; for one waiter.
     pub async fn arrived(&self) {
         while self.is_empty() {
@@ -206,6 +224,7 @@ impl Backlog {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
+            limit_ms: LIMIT_MS,
             told: headers.clone(),
             headers,
             mode: Mode::Holding,
@@ -242,10 +261,13 @@ impl Backlog {
     }
 
     fn is_full(&self) -> bool {
+        self.bytes > LIMIT_BYTES || self.span_ms() > self.limit_ms
+    }
+
+    fn span_ms(&self) -> i64 {
         let first = self.entries.iter().find_map(|entry| entry.packet.dts_ms());
         let last = self.entries.iter().rev().find_map(|e| e.packet.dts_ms());
-        let span_ms = first.zip(last).map_or(0, |(first, last)| last - first);
-        self.bytes > LIMIT_BYTES || span_ms > LIMIT_MS
+        first.zip(last).map_or(0, |(first, last)| last - first)
     }
 
     /// Drops from the front up to the next keyframe, or everything when there is none.
@@ -269,6 +291,7 @@ impl Backlog {
     /// Keeps the newest group of pictures.
     fn hold(&mut self) {
         self.mode = Mode::Holding;
+        self.limit_ms = LIMIT_MS;
         let newest = self.entries.iter().rposition(Entry::is_keyframe);
         self.begin_at(newest);
     }
@@ -279,6 +302,7 @@ impl Backlog {
         self.begin_at(first);
         let origin_ms = self.entries.front()?.packet.dts_ms()?;
         self.told = self.headers.clone();
+        self.limit_ms = LIMIT_MS + self.span_ms();
         Some(Beginning {
             headers: self.headers.clone(),
             origin_ms,

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::failure::{Failure, FailureKind};
 use super::target::{KeyPassing, Target};
-use crate::ffmpeg::classify::{self, Complaint};
+use crate::ffmpeg::classify::{Complaint, Listener};
 use crate::ffmpeg::publish;
 use crate::ffmpeg::redact::Redactor;
 use crate::ffmpeg::run::{self, Speaker};
@@ -154,13 +154,10 @@ impl Sink {
         let stdin = child.take_stdin();
         let said = child.take_stderr().map(|stderr| {
             tokio::spawn(async move {
-                let mut complaint = None;
-                let follow = run::follow(stderr, speaker, redactor, |line| {
-                    if complaint.is_none() {
-                        complaint = classify::complaint(line).map(|kind| (kind, line.text.clone()));
-                    }
-                });
+                let mut listener = Listener::default();
+                let follow = run::follow(stderr, speaker, redactor, |line| listener.hear(line));
                 let tail = follow.await;
+                let complaint = listener.into_heard();
                 Said { complaint, tail }
             })
         });

@@ -1,7 +1,16 @@
 //! Whether a connection is getting anywhere. Pure.
 //!
-//! Two things can hang, and FFmpeg says nothing about either: FFmpeg itself, which then takes no
-//! input, and the peer, which then acknowledges nothing while the kernel's buffers fill.
+//! FFmpeg says nothing when it hangs, or when its peer does. What is looked at instead:
+//!
+//! | seen | is | after |
+//! | --- | --- | --- |
+//! | the connection is not answered | [`Held::Unanswered`] | 4.5 s |
+//! | unacknowledged data, and not one acknowledgement | [`Held::HalfOpen`] | 6 s |
+//! | the end of the peer's window stays where it is while data waits for it or fills it | [`Held::PeerStalled`] | 4.5 s |
+//! | before any media: the peer neither answers nor acknowledges | [`Held::PeerStalled`] | 4.5 s |
+//! | FFmpeg takes nothing, and nothing waits for the peer | [`Held::FfmpegStalled`] | 4.5 s |
+//!
+//! A peer that is merely slow moves the end of its window on, however little.
 
 use std::time::Duration;
 
@@ -9,25 +18,42 @@ use tokio::time::Instant;
 
 use super::delivery::Delivery;
 
-/// How long either may take.
-pub const STALLED_AFTER: Duration = Duration::from_secs(5);
-/// While the connection is being made: FFmpeg gives up by itself after 5 s, and says why.
-const NOT_CONNECTED_AFTER: Duration = Duration::from_secs(7);
+/// How long a hang may take.
+pub const STALLED_AFTER: Duration = Duration::from_millis(4_500);
+/// How long the network may be silent: it comes back by itself more often than a process does.
+pub const HALF_OPEN_AFTER: Duration = Duration::from_secs(6);
+/// Until there is a connection to look at. FFmpeg has to be loaded and has to find the host.
+const NO_CONNECTION_AFTER: Duration = Duration::from_secs(7);
 /// Bytes acknowledged before any media can have been: RTMP's handshake and commands (3.5 KiB)
 /// and TLS's (about 1 KiB).
 const PREAMBLE_BYTES: u64 = 5 * 1024;
 /// Where acknowledgements cannot be read, media FFmpeg has to take before it counts as delivered.
 const TAKEN_FOR: Duration = Duration::from_secs(2);
+/// An acknowledgement this much newer than the last progress is an answer to something later.
+const ANSWER_MARGIN: Duration = Duration::from_millis(500);
+/// Of a connection that delivered this lately, the end is the end of the delivery: closer than
+/// this, looks and acknowledgements do not tell.
+const CURRENT: Duration = Duration::from_millis(300);
 
 /// Watches one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
+    looked: Instant,
     taken_since: Option<Instant>,
     /// Since when FFmpeg has not taken what there is to take.
     blocked_since: Option<Instant>,
-    acked_bytes: u64,
+    /// What the last look found, where there was a connection to look at.
+    last: Option<Delivery>,
+    /// It has delivered, as far as that can be told.
+    delivered: bool,
+    /// When something was last acknowledged.
+    acked_at: Option<Instant>,
+    /// When the peer last did anything.
+    active_at: Instant,
     /// Since when nothing was acknowledged although something is unacknowledged.
     silent_since: Option<Instant>,
+    /// Since when the peer's window has not moved on although it was to.
+    stuck_since: Option<Instant>,
 }
 
 /// What a look at the connection says.
@@ -37,13 +63,39 @@ pub enum Look {
     Delivering,
     /// Nothing wrong, nothing delivered since the last look.
     Quiet,
-    /// FFmpeg has taken nothing for [`STALLED_AFTER`].
-    NotTaken,
-    /// The peer has acknowledged nothing for [`STALLED_AFTER`].
-    NotAcknowledged,
+    /// It has been held up for too long.
+    Held(Held),
+}
+
+/// What holds a connection up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// There is no connection.
+    Unanswered,
+    /// The network is silent.
+    HalfOpen,
+    /// The peer's machine answers, the peer takes nothing.
+    PeerStalled,
+    /// FFmpeg takes nothing.
+    FfmpegStalled,
 }
 
 impl Progress {
+    /// Of an FFmpeg that was started at `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            looked: now,
+            taken_since: None,
+            blocked_since: None,
+            last: None,
+            delivered: false,
+            acked_at: None,
+            active_at: now,
+            silent_since: None,
+            stuck_since: None,
+        }
+    }
+
     /// FFmpeg took something.
     pub fn taken(&mut self, now: Instant) {
         self.taken_since.get_or_insert(now);
@@ -57,39 +109,102 @@ impl Progress {
 
     /// Judges, given what is known of the peer.
     pub fn look(&mut self, delivery: Option<Delivery>, now: Instant) -> Look {
-        let patience = match self.acked_bytes >= PREAMBLE_BYTES {
-            true => STALLED_AFTER,
-            false => NOT_CONNECTED_AFTER,
+        let looked = std::mem::replace(&mut self.looked, now);
+        let Some(delivery) = delivery else {
+            return self.look_without(now);
         };
-        let too_long = |since: Option<Instant>| {
+        if self.last.is_none() {
+            self.active_at = now;
+        }
+        let last = self.last.replace(delivery).unwrap_or_default();
+        let grew = delivery.acked_bytes > last.acked_bytes;
+        if grew {
+            let at = now.checked_sub(delivery.acked_ago).unwrap_or(looked);
+            self.acked_at = Some(at.max(looked));
+        }
+        if grew || delivery.received_bytes > last.received_bytes {
+            self.active_at = now;
+        }
+        let has_media = delivery.acked_bytes >= PREAMBLE_BYTES;
+        let pending = delivery.unacked_bytes > 0;
+        let moved = delivery.window_end_bytes > last.window_end_bytes;
+        since(&mut self.silent_since, pending && !grew, looked);
+        since(&mut self.stuck_since, (pending || grew) && !moved, looked);
+        match self.held(&delivery, has_media, now) {
+            Some(held) => Look::Held(held),
+            None if grew && has_media => {
+                self.delivered = true;
+                Look::Delivering
+            }
+            None => Look::Quiet,
+        }
+    }
+
+    /// When media was last acknowledged, or taken where that cannot be read.
+    pub fn delivered_at(&self, now: Instant) -> Instant {
+        self.acked_at.unwrap_or(now)
+    }
+
+    /// The instant after which nothing was delivered, of a connection that ends `now`.
+    pub fn dark_since(&self, now: Instant) -> Instant {
+        let is_old = |at: &Instant| now.saturating_duration_since(*at) > CURRENT;
+        // What a peer's kernel acknowledged after the peer had stopped reading reached nobody.
+        let stuck_since = self.stuck_since.filter(is_old);
+        stuck_since.or(self.acked_at.filter(is_old)).unwrap_or(now)
+    }
+
+    fn held(&self, delivery: &Delivery, has_media: bool, now: Instant) -> Option<Held> {
+        let is_over = |since: Option<Instant>, patience: Duration| {
             since.is_some_and(|since| now.saturating_duration_since(since) >= patience)
         };
-        if too_long(self.blocked_since) {
-            return Look::NotTaken;
-        }
-        let Some(delivery) = delivery else {
-            let flowing = self
-                .taken_since
-                .is_some_and(|since| now.saturating_duration_since(since) >= TAKEN_FOR);
-            return match flowing && self.blocked_since.is_none() {
-                true => Look::Delivering,
-                false => Look::Quiet,
+        if !has_media {
+            let held = match delivery.established {
+                true => Held::PeerStalled,
+                false => Held::Unanswered,
             };
+            return is_over(Some(self.active_at), STALLED_AFTER).then_some(held);
+        }
+        if let Some(silent_since) = self.silent_since {
+            let silent_for = now.saturating_duration_since(silent_since);
+            let answered = delivery.acked_ago + ANSWER_MARGIN < silent_for;
+            if !answered {
+                return (silent_for >= HALF_OPEN_AFTER).then_some(Held::HalfOpen);
+            }
+        }
+        if is_over(self.stuck_since, STALLED_AFTER) || is_over(self.silent_since, STALLED_AFTER) {
+            return Some(Held::PeerStalled);
+        }
+        let idle = delivery.unacked_bytes == 0;
+        (idle && is_over(self.blocked_since, STALLED_AFTER)).then_some(Held::FfmpegStalled)
+    }
+
+    /// Judges by FFmpeg alone.
+    fn look_without(&mut self, now: Instant) -> Look {
+        let lasts = |since: Option<Instant>, limit: Duration| {
+            since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
         };
-        let grew = delivery.acked_bytes > self.acked_bytes;
-        self.acked_bytes = delivery.acked_bytes;
-        if grew || !delivery.pending {
-            self.silent_since = None;
-        } else {
-            self.silent_since.get_or_insert(now);
+        // What it took last may have been enough to connect with, and no more.
+        let (patience, held) = match self.delivered {
+            true => (STALLED_AFTER, Held::FfmpegStalled),
+            false => (NO_CONNECTION_AFTER, Held::Unanswered),
+        };
+        if lasts(self.blocked_since, patience) {
+            return Look::Held(held);
         }
-        if too_long(self.silent_since) {
-            Look::NotAcknowledged
-        } else if grew && delivery.acked_bytes >= PREAMBLE_BYTES {
-            Look::Delivering
-        } else {
-            Look::Quiet
+        if lasts(self.taken_since, TAKEN_FOR) && self.blocked_since.is_none() {
+            self.delivered = true;
+            return Look::Delivering;
         }
+        Look::Quiet
+    }
+}
+
+/// Keeps when `holds` began to; it cannot have been before the last look.
+fn since(mark: &mut Option<Instant>, holds: bool, looked: Instant) {
+    if holds {
+        mark.get_or_insert(looked);
+    } else {
+        *mark = None;
     }
 }
 

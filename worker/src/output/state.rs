@@ -5,8 +5,8 @@
 //!  Waiting ──────────────► Connecting ─────────────────► Live
 //!     ▲                        │  failed() / renewed()     │
 //!     └────────────────────────┴───────────────────────────┘
-//!  Waiting is shown as `connecting` (at once), `backoff`, or `rejected` (refused three times in a
-//!  row: the wait is the longest one). stopped() ends it from anywhere; failed() does when a retry
+//!  Waiting is shown as `connecting` (at once), `backoff`, or `rejected`: refused three times in a
+//!  row. Where the server said so the wait is the longest one. stopped() ends it from anywhere; failed() does when a retry
 //!  cannot help or all allowed ones were made.
 //! ```
 
@@ -165,7 +165,8 @@ impl Machine {
 
     /// A try or a connection failed; `random` is a number in 0..1 for the jitter of the wait.
     pub fn failed(&mut self, failure: Failure, at: Moment, random: f64) -> Verdict {
-        let rejected = failure.kind == FailureKind::Peer(Complaint::Rejected);
+        let said = failure.kind == FailureKind::Peer(Complaint::Rejected);
+        let rejected = said || failure.kind == FailureKind::Peer(Complaint::ClosedAtPublish);
         self.rejections = if rejected { self.rejections + 1 } else { 0 };
         let next = if failure.kind.is_final() {
             None
@@ -174,7 +175,9 @@ impl Machine {
                 Next::Retry { after, .. } if self.rejections < REJECTIONS => {
                     Some((after, Waiting::Backoff))
                 }
-                Next::Retry { .. } => Some((self.policy.max, Waiting::Rejected)),
+                Next::Retry { .. } if said => Some((self.policy.max, Waiting::Rejected)),
+                // A server that is being restarted closes connections, too: the ladder goes on.
+                Next::Retry { after, .. } => Some((after, Waiting::Rejected)),
                 Next::GiveUp { .. } => None,
             }
         };

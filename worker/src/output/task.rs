@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use storage::model::report::DestinationState;
-use storage::model::{DestinationConfig, DestinationReport, RetryConfig};
+use storage::model::{DarkCause, DestinationConfig, DestinationReport, RetryConfig};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, End, Observation};
+use super::air::DeliveryLog;
+use super::connection::{Connection, End, Observation, Outcome};
 use super::failure::Failure;
 use super::feed::ParameterSets;
 use super::queue::Queue;
@@ -33,6 +35,7 @@ pub(super) struct Status {
     name: String,
     machine: Machine,
     queue: Queue,
+    air: DeliveryLog,
     report: watch::Sender<DestinationReport>,
     changes: watch::Sender<()>,
 }
@@ -47,7 +50,7 @@ impl Task {
         match publisher.target(&self.config) {
             Ok(target) => self.publish_to(&target).await,
             Err(failure) => {
-                self.status.failed(failure);
+                self.status.failed(failure, Instant::now());
                 self.close.cancelled().await;
             }
         }
@@ -72,8 +75,11 @@ impl Task {
         self.status.connecting();
         self.queue.flow();
         let url = target::shown(&self.config);
-        let end = match self.publisher.publish(&self.config.name, target) {
-            Err(failure) => End::Failed(failure),
+        let outcome = match self.publisher.publish(&self.config.name, target) {
+            Err(failure) => Outcome {
+                end: End::Failed(failure),
+                dark_since: Instant::now(),
+            },
             Ok(sink) => {
                 let connection = Connection {
                     queue: &self.queue,
@@ -92,13 +98,14 @@ impl Task {
             }
         };
         self.take_retry();
+        let Outcome { end, dark_since } = outcome;
         match end {
             End::Closed => {}
             // What has come since belongs to the next connection: nothing is let go.
-            End::Renewed => self.status.renewed(),
+            End::Renewed => self.status.renewed(dark_since),
             End::Failed(failure) => {
                 self.queue.hold();
-                self.status.failed(failure);
+                self.status.failed(failure, dark_since);
             }
         }
     }
@@ -117,6 +124,7 @@ impl Status {
         config: &DestinationConfig,
         retry: RetryConfig,
         queue: Queue,
+        air: DeliveryLog,
         changes: watch::Sender<()>,
     ) -> (Self, watch::Receiver<DestinationReport>) {
         let at = Moment::now();
@@ -130,6 +138,9 @@ impl Status {
             next_retry_at: None,
             sent_media_s: 0.0,
             bytes_acked: None,
+            unacked_bytes: None,
+            rtt_ms: None,
+            retransmits: None,
             bitrate_kbps: 0,
             dropped_frames: 0,
             connections: 0,
@@ -139,6 +150,7 @@ impl Status {
             name: config.name.clone(),
             machine: Machine::new(retry, at),
             queue,
+            air,
             report,
             changes,
         };
@@ -150,6 +162,9 @@ impl Status {
         self.report.send_modify(|report| {
             report.sent_media_s = 0.0;
             report.bytes_acked = None;
+            report.unacked_bytes = None;
+            report.rtt_ms = None;
+            report.retransmits = None;
         });
         self.publish(0);
     }
@@ -159,29 +174,38 @@ impl Status {
         match seen.look {
             Look::Delivering => self.machine.delivering(Moment::now()),
             Look::Quiet => {}
-            Look::NotTaken | Look::NotAcknowledged => self.machine.held_up(),
+            Look::Held(_) => self.machine.held_up(),
         }
         if was != self.machine.state() {
             tracing::info!(destination = self.name, "on air at the destination");
+            self.air
+                .delivering(self.machine.connections(), seen.delivered_at);
         }
         self.report.send_modify(|report| {
             report.sent_media_s = seen.media_ms as f64 / 1000.0;
             // FFmpeg may have closed the connection already: the last answer stays.
-            report.bytes_acked = seen.acked_bytes.or(report.bytes_acked);
+            if let Some(delivery) = seen.delivery {
+                report.bytes_acked = Some(delivery.acked_bytes);
+                report.unacked_bytes = Some(delivery.unacked_bytes);
+                report.rtt_ms = Some(delivery.round_trip.as_secs_f64() * 1000.0);
+                report.retransmits = Some(delivery.retransmits);
+            }
         });
         self.publish(seen.bitrate_kbps);
     }
 
-    fn renewed(&mut self) {
+    fn renewed(&mut self, dark_since: Instant) {
         tracing::info!(
             destination = self.name,
             "the connection was old enough to be renewed"
         );
         self.machine.renewed(Moment::now());
+        self.air.dark(DarkCause::PlannedRenewal, None, dark_since);
         self.publish(0);
     }
 
-    fn failed(&mut self, failure: Failure) {
+    fn failed(&mut self, failure: Failure, dark_since: Instant) {
+        let cause = failure.kind.cause();
         let error_type = failure.kind.error_type();
         let (message, hint) = (failure.message.clone(), failure.kind.hint());
         let verdict = self.machine.failed(failure, Moment::now(), random());
@@ -192,6 +216,12 @@ impl Status {
         let destination = &self.name;
         let retry_in_ms = retry_in.map(|wait| wait.as_millis() as u64);
         let will_retry = retry_in.is_some();
+        let cause = if will_retry {
+            cause
+        } else {
+            DarkCause::GivenUp
+        };
+        self.air.dark(cause, Some(error_type), dark_since);
         if will_retry {
             tracing::warn!(
                 destination,
@@ -216,6 +246,7 @@ impl Status {
     }
 
     fn closed(&mut self) {
+        self.air.dark(DarkCause::Operator, None, Instant::now());
         self.machine.stopped(Moment::now());
         tracing::info!(destination = self.name, "closed");
         self.publish(0);

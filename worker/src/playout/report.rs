@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use storage::model::report::{
     AirCounters, CONTROL_PROTOCOL, OnAirKind, PreviewState, ProgrammeReport,
 };
-use storage::model::{ErrorReport, Job, OnAir, WorkerReport};
+use storage::model::{DarkCause, ErrorReport, Job, OnAir, WorkerReport};
 use tokio::time::Instant;
 
 use super::Playout;
@@ -49,6 +49,27 @@ pub(super) fn slate_reason(reason: SlateCause) -> &'static str {
         SlateCause::Stalled => "the item on air delivers nothing",
         SlateCause::NextNotReady => "the last item ended and the next is not ready",
         SlateCause::StorageUnreachable => "the media store cannot be reached",
+    }
+}
+
+/// What the air record calls the slate's cause; `trouble` is the bucket's.
+pub(super) fn dark_cause(
+    reason: SlateCause,
+    trouble: Option<&ErrorReport>,
+    programme_ended: bool,
+) -> DarkCause {
+    let of_bucket = trouble.map(|trouble| match trouble.error_type.as_str() {
+        "programme_empty" => DarkCause::ProgrammeEmpty,
+        _ => DarkCause::StorageUnreachable,
+    });
+    match (reason, of_bucket) {
+        (SlateCause::Operator, _) => DarkCause::Operator,
+        (SlateCause::Stalled, Some(DarkCause::StorageUnreachable)) => DarkCause::StorageUnreachable,
+        (SlateCause::Stalled, _) => DarkCause::SourceStalled,
+        (SlateCause::Starting | SlateCause::NextNotReady, Some(of_bucket)) => of_bucket,
+        (SlateCause::Starting, None) => DarkCause::Starting,
+        (SlateCause::NextNotReady, None) if programme_ended => DarkCause::ProgrammeEmpty,
+        (SlateCause::NextNotReady, None) => DarkCause::SourceFailed,
     }
 }
 
@@ -104,6 +125,10 @@ impl Playout {
     pub(super) fn publish(&mut self, now: Instant) {
         self.reported_at = now;
         let on_air = self.on_air();
+        if let Some(on_air) = &on_air {
+            let cause = on_air.slate.map(|reason| self.dark_cause(reason));
+            self.on_air_log.note(on_air, cause);
+        }
         self.report.send_modify(|report| {
             report.format = Some(self.format);
             report.on_air = on_air;
@@ -136,6 +161,16 @@ impl Playout {
                 }
             }
         }
+    }
+
+    /// The same for the air record.
+    fn dark_cause(&self, reason: SlateCause) -> DarkCause {
+        let trouble = self.catalogue.report().error;
+        dark_cause(
+            reason,
+            trouble.as_ref(),
+            self.programme_ended && self.next.is_none(),
+        )
     }
 
     fn on_air(&self) -> Option<OnAir> {
@@ -171,6 +206,73 @@ impl Playout {
                 reason: Some(self.why_slate(reason)),
                 since: self.since.0,
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buckets_trouble_is_the_cause_where_it_explains_the_slate() {
+        let trouble = |error_type: &str| ErrorReport {
+            error_type: error_type.to_owned(),
+            message: String::new(),
+            hint: String::new(),
+        };
+        let (empty, gone) = (trouble("programme_empty"), trouble("storage_unreachable"));
+        for (reason, trouble, ended, cause) in [
+            (
+                SlateCause::Operator,
+                Some(&gone),
+                false,
+                DarkCause::Operator,
+            ),
+            (SlateCause::Starting, None, false, DarkCause::Starting),
+            (
+                SlateCause::Starting,
+                Some(&empty),
+                false,
+                DarkCause::ProgrammeEmpty,
+            ),
+            (
+                SlateCause::Starting,
+                Some(&gone),
+                false,
+                DarkCause::StorageUnreachable,
+            ),
+            (SlateCause::Stalled, None, false, DarkCause::SourceStalled),
+            (
+                SlateCause::Stalled,
+                Some(&empty),
+                false,
+                DarkCause::SourceStalled,
+            ),
+            (
+                SlateCause::Stalled,
+                Some(&gone),
+                false,
+                DarkCause::StorageUnreachable,
+            ),
+            (
+                SlateCause::NextNotReady,
+                None,
+                true,
+                DarkCause::ProgrammeEmpty,
+            ),
+            (
+                SlateCause::NextNotReady,
+                None,
+                false,
+                DarkCause::SourceFailed,
+            ),
+        ] {
+            assert_eq!(
+                dark_cause(reason, trouble, ended),
+                cause,
+                "{reason:?} {trouble:?}"
+            );
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::fanout::Fanout;
 use worker::flv::{AudioPacket, FlvReader, Packet, VideoPacket};
+use worker::journal::{Begin, Journal};
 use worker::logging::{self, LogFormat, LogRing};
 
 /// Never to be seen anywhere but at the server.
@@ -171,7 +172,8 @@ impl Stage {
         secrets
             .stream_keys
             .insert(KEY_ENV.to_owned(), Secret::new(KEY));
-        let fanout = Fanout::start(&job, &secrets, StreamFormat::default()).await;
+        let journal = Journal::start(&job, Begin::Afresh);
+        let fanout = Fanout::start(&job, &secrets, StreamFormat::default(), journal).await;
         let fanout = Arc::new(Mutex::new(fanout));
         let clip = Arc::new(Mutex::new(Clip::make(640, 360).await));
         let end = CancellationToken::new();

@@ -1,93 +1,223 @@
 use super::*;
 
-fn delivery(acked_bytes: u64, pending: bool) -> Option<Delivery> {
-    Some(Delivery {
-        acked_bytes,
-        pending,
-    })
+const STEP: Duration = Duration::from_millis(100);
+const RATE: u64 = 5_000;
+const WINDOW: u64 = 65_536;
+
+/// A peer that is looked at every 100 ms.
+struct Peer {
+    progress: Progress,
+    now: Instant,
+    seen: Delivery,
+    looks: Vec<Look>,
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+impl Peer {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            progress: Progress::new(now),
+            now,
+            seen: Delivery {
+                established: true,
+                window_end_bytes: WINDOW,
+                ..Delivery::default()
+            },
+            looks: Vec::new(),
+        }
+    }
 
-/// A connection that has delivered media.
-fn live(now: Instant) -> Progress {
-    let mut progress = Progress::default();
-    progress.taken(now);
-    assert_eq!(
-        progress.look(delivery(20_000, false), now),
-        Look::Delivering
-    );
-    progress
+    /// One that has taken media for a second.
+    fn live() -> Self {
+        let mut peer = Self::new();
+        peer.seen.acked_bytes = PREAMBLE_BYTES;
+        peer.run(1_000, |seen| {
+            seen.acked_bytes += RATE;
+            seen.window_end_bytes = seen.acked_bytes + WINDOW;
+            seen.acked_ago = Duration::from_millis(20);
+        });
+        assert_eq!(peer.looks.last(), Some(&Look::Delivering));
+        peer
+    }
+
+    /// Looks for so long, each time after `change`; answers when it was first held up, in ms.
+    fn run(&mut self, ms: u64, mut change: impl FnMut(&mut Delivery)) -> Option<(u64, Held)> {
+        let began = self.now;
+        for _ in 0..ms / 100 {
+            self.now += STEP;
+            change(&mut self.seen);
+            let look = self.progress.look(Some(self.seen), self.now);
+            self.looks.push(look);
+            if let Look::Held(held) = look {
+                return Some(((self.now - began).as_millis() as u64, held));
+            }
+        }
+        None
+    }
+}
+
+/// Nothing comes back at all.
+fn silence(seen: &mut Delivery) {
+    seen.unacked_bytes += RATE;
+    seen.acked_ago += STEP;
 }
 
 #[test]
 fn a_handshake_is_no_delivery() {
-    let now = Instant::now();
-    let mut progress = Progress::default();
-    progress.taken(now);
-    assert_eq!(progress.look(delivery(3_600, true), now), Look::Quiet);
-    assert_eq!(progress.look(delivery(9_000, true), now), Look::Delivering);
+    let mut peer = Peer::new();
+    peer.run(1_000, |seen| seen.acked_bytes = 3_600);
+    assert!(peer.looks.iter().all(|look| *look == Look::Quiet));
+    peer.run(100, |seen| seen.acked_bytes = 9_000);
+    assert_eq!(peer.looks.last(), Some(&Look::Delivering));
 }
 
 #[test]
-fn a_frozen_peer_is_noticed_after_five_seconds() {
-    let now = Instant::now();
-    let mut progress = live(now);
-    assert_eq!(progress.look(delivery(20_000, true), now), Look::Quiet);
-    let almost = now + STALLED_AFTER - SECOND;
-    assert_eq!(progress.look(delivery(20_000, true), almost), Look::Quiet);
-    let then = now + STALLED_AFTER;
-    assert_eq!(
-        progress.look(delivery(20_000, true), then),
-        Look::NotAcknowledged
+fn a_peer_that_does_not_answer_is_noticed_within_five_seconds() {
+    let mut peer = Peer::new();
+    peer.seen.established = false;
+    let (after, held) = peer.run(10_000, |_| {}).expect("noticed");
+    assert_eq!(held, Held::Unanswered);
+    assert!((4_500..=4_700).contains(&after), "{after}");
+}
+
+#[test]
+fn a_peer_that_accepts_and_says_nothing_is_noticed_within_five_seconds() {
+    let mut peer = Peer::new();
+    let (after, held) = peer
+        .run(10_000, |seen| seen.acked_bytes = 1_537)
+        .expect("noticed");
+    assert_eq!(held, Held::PeerStalled);
+    assert!((4_500..=4_700).contains(&after), "{after}");
+}
+
+#[test]
+fn a_slow_handshake_is_waited_for_while_it_goes_on() {
+    let mut peer = Peer::new();
+    let mut number = 0;
+    let held = peer.run(30_000, |seen| {
+        number += 1;
+        seen.received_bytes += u64::from(number % 40 == 0);
+    });
+    assert_eq!(held, None);
+}
+
+#[test]
+fn a_silent_network_is_noticed_within_eight_seconds_and_back_dated() {
+    let mut peer = Peer::live();
+    let last = peer.now;
+    let (after, held) = peer.run(10_000, silence).expect("noticed");
+    assert_eq!(held, Held::HalfOpen);
+    assert!((6_000..=6_200).contains(&after), "{after}");
+    let dark_since = peer.progress.dark_since(peer.now);
+    assert!(
+        last - dark_since <= STEP,
+        "when the last acknowledgement came"
     );
 }
 
 #[test]
+fn a_silence_that_ends_in_time_is_none() {
+    let mut peer = Peer::live();
+    assert_eq!(peer.run(5_800, silence), None);
+    peer.run(200, |seen| {
+        seen.acked_bytes += seen.unacked_bytes;
+        seen.window_end_bytes = seen.acked_bytes + WINDOW;
+        seen.unacked_bytes = 0;
+        seen.acked_ago = Duration::ZERO;
+    });
+    assert_eq!(peer.run(5_800, silence), None);
+}
+
+/// The peer's kernel takes what its buffer holds, then answers the kernel's questions only.
+fn frozen(per_look: u64) -> impl FnMut(&mut Delivery) {
+    move |seen| {
+        let room = seen.window_end_bytes - seen.acked_bytes;
+        seen.acked_bytes += room.min(per_look);
+        seen.unacked_bytes += per_look - room.min(per_look);
+        seen.acked_ago = match room {
+            0 => (seen.acked_ago + STEP).min(Duration::from_millis(1_600)),
+            _ => Duration::ZERO,
+        };
+    }
+}
+
+#[test]
+fn a_frozen_peer_is_noticed_within_five_seconds_at_any_bit_rate() {
+    for per_look in [100, 1_000, 5_000, 50_000] {
+        let mut peer = Peer::live();
+        let frozen_at = peer.now;
+        let (after, held) = peer.run(20_000, frozen(per_look)).expect("noticed");
+        assert_eq!(held, Held::PeerStalled, "{per_look}");
+        assert!((4_500..=4_800).contains(&after), "{per_look}: {after}");
+        assert!(
+            peer.progress.dark_since(peer.now) <= frozen_at + STEP,
+            "{per_look}"
+        );
+    }
+}
+
+#[test]
 fn a_slow_peer_and_an_idle_one_are_not_frozen() {
-    let now = Instant::now();
-    let mut progress = live(now);
-    for second in 0..60u32 {
-        let then = now + SECOND * second;
-        let acked_bytes = 20_000 + u64::from(second / 4);
-        let look = progress.look(delivery(acked_bytes, true), then);
-        assert!(matches!(look, Look::Quiet | Look::Delivering), "{second}");
-    }
-    for second in 60..120u32 {
-        let look = progress.look(delivery(20_015, false), now + SECOND * second);
-        assert!(matches!(look, Look::Quiet | Look::Delivering), "{second}");
-    }
+    let mut peer = Peer::live();
+    let mut number = 0;
+    let slow = peer.run(60_000, |seen| {
+        number += 1;
+        let reads = u64::from(number % 40 == 0) * 1_000;
+        seen.acked_bytes += reads;
+        seen.window_end_bytes += reads;
+        seen.unacked_bytes += RATE;
+        seen.acked_ago = Duration::from_millis(number % 40 * 100).min(Duration::from_secs(2));
+    });
+    assert_eq!(slow, None);
+    let mut peer = Peer::live();
+    assert_eq!(
+        peer.run(60_000, |seen| seen.acked_ago += STEP),
+        None,
+        "nothing was to be said"
+    );
 }
 
 #[test]
-fn an_ffmpeg_that_takes_nothing_is_noticed_after_five_seconds() {
-    let now = Instant::now();
-    let mut progress = live(now);
-    progress.offered(now);
-    progress.offered(now + SECOND * 3);
-    let acked = |second: u32| delivery(20_000 + u64::from(second), true);
-    assert_ne!(progress.look(acked(4), now + SECOND * 4), Look::NotTaken);
-    assert_eq!(progress.look(acked(5), now + SECOND * 5), Look::NotTaken);
-    progress.taken(now + SECOND * 6);
-    assert_ne!(progress.look(acked(6), now + SECOND * 6), Look::NotTaken);
+fn an_ffmpeg_that_takes_nothing_is_told_from_its_peer() {
+    let mut peer = Peer::live();
+    peer.progress.offered(peer.now);
+    let (after, held) = peer
+        .run(10_000, |seen| seen.acked_ago += STEP)
+        .expect("noticed");
+    assert_eq!(held, Held::FfmpegStalled);
+    assert!((4_500..=4_700).contains(&after), "{after}");
 }
 
 #[test]
-fn while_connecting_ffmpeg_may_give_up_by_itself_first() {
-    let now = Instant::now();
-    let mut progress = Progress::default();
-    progress.offered(now);
-    let look = progress.look(delivery(0, true), now + STALLED_AFTER);
-    assert_eq!(look, Look::Quiet);
-    let look = progress.look(delivery(0, true), now + NOT_CONNECTED_AFTER);
-    assert_eq!(look, Look::NotTaken);
+fn an_ffmpeg_held_up_by_a_slow_peer_is_not_to_blame() {
+    let mut peer = Peer::live();
+    peer.progress.offered(peer.now);
+    let held = peer.run(20_000, |seen| {
+        seen.acked_bytes += 100;
+        seen.window_end_bytes += 100;
+        seen.unacked_bytes = 200_000;
+        seen.acked_ago = Duration::ZERO;
+    });
+    assert_eq!(held, None);
 }
 
 #[test]
 fn where_the_peer_cannot_be_asked_two_seconds_of_taking_count() {
     let now = Instant::now();
-    let mut progress = Progress::default();
+    let second = Duration::from_secs(1);
+    let mut progress = Progress::new(now);
     progress.taken(now);
-    assert_eq!(progress.look(None, now + SECOND), Look::Quiet);
-    assert_eq!(progress.look(None, now + SECOND * 2), Look::Delivering);
+    assert_eq!(progress.look(None, now + second), Look::Quiet);
+    assert_eq!(progress.look(None, now + second * 2), Look::Delivering);
+    progress.offered(now + second * 3);
+    assert_eq!(progress.look(None, now + second * 7), Look::Quiet);
+    let held = progress.look(None, now + second * 8);
+    assert_eq!(held, Look::Held(Held::FfmpegStalled));
+}
+
+#[test]
+fn the_end_of_a_connection_that_delivered_until_then_is_the_end_of_the_delivery() {
+    let peer = Peer::live();
+    let end = peer.now + Duration::from_millis(60);
+    assert_eq!(peer.progress.dark_since(end), end);
 }
