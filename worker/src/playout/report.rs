@@ -64,7 +64,10 @@ pub(super) fn dark_cause(
     });
     match (reason, of_bucket) {
         (SlateCause::Operator, _) => DarkCause::Operator,
-        (SlateCause::Stalled, Some(DarkCause::StorageUnreachable)) => DarkCause::StorageUnreachable,
+        (SlateCause::StorageUnreachable, _)
+        | (SlateCause::Stalled, Some(DarkCause::StorageUnreachable)) => {
+            DarkCause::StorageUnreachable
+        }
         (SlateCause::Stalled, _) => DarkCause::SourceStalled,
         (SlateCause::Starting | SlateCause::NextNotReady, Some(of_bucket)) => of_bucket,
         (SlateCause::Starting, None) => DarkCause::Starting,
@@ -228,6 +231,12 @@ mod tests {
                 Some(&gone),
                 false,
                 DarkCause::Operator,
+            ),
+            (
+                SlateCause::StorageUnreachable,
+                None,
+                false,
+                DarkCause::StorageUnreachable,
             ),
             (SlateCause::Starting, None, false, DarkCause::Starting),
             (
