@@ -140,7 +140,7 @@ async fn a_refused_port_is_tried_again_and_given_up_after_the_asked_for_tries() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_key_is_shown_as_rejected() {
+async fn a_server_that_closes_at_publish_is_shown_as_rejected_and_not_accused() {
     let nginx = Nginx::start().await;
     let destination = keyed("platform", &nginx.url("guarded"));
     let stage = Stage::start(vec![destination], soon()).await;
@@ -148,7 +148,7 @@ async fn a_refused_key_is_shown_as_rejected() {
     let (report, _) = stage.until("rejected", rejected).await;
     assert_eq!(
         (error_type(&report), report.retry_count),
-        ("key_rejected", 3)
+        ("closed_at_publish", 3)
     );
     assert!(
         report.will_retry,
