@@ -158,7 +158,8 @@ impl Writer {
             .take()
             .expect("only this function takes the document, and puts it back");
         let (document, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = document.save(&file);
+            // What was found damaged at the start is kept beside it; see `registry::start`.
+            let outcome = document.save_over(&file);
             (document, outcome)
         })
         .await

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! main ─► app ─► api ─► registry ─► stream (one driver task each) ─► worker (its own process)
+//!                                      ├─► preflight (is everything there?)
 //!                                      └─► ledger (the state file)
 //! ```
 //! Each module uses only what stands to its right, and all of them [`config`]. Handlers of the API
@@ -13,6 +14,7 @@ pub mod cli;
 pub mod config;
 mod ledger;
 pub mod media;
+pub mod preflight;
 pub mod registry;
 pub mod stream;
 

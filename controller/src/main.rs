@@ -33,7 +33,10 @@ enum Command {
     /// Serve the API and keep the streams on air (the default).
     Serve,
     /// Look whether everything a stream needs is there; one line each, exit 1 when something is not.
-    Check,
+    Check {
+        #[command(flatten)]
+        args: check::CheckArgs,
+    },
     /// List, upload and address what is played.
     Media {
         #[command(subcommand)]
@@ -76,8 +79,10 @@ fn main() -> ExitCode {
     };
     let code = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&runtime, config),
-        Command::Check if runtime.block_on(check::run(&config)) => ExitCode::SUCCESS,
-        Command::Check => ExitCode::FAILURE,
+        Command::Check { args } => match runtime.block_on(check::run(&config, args)) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        },
         Command::Media { command } => worded(runtime.block_on(media::run(&config, command))),
         Command::Demo => match runtime.block_on(demo::prepare(&config)) {
             Ok(()) => serve(&runtime, config),

@@ -1,5 +1,7 @@
 //! The controller's media store, as its settings name it.
 
+pub(crate) mod probe;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use storage::media::sign::{SignerError, UrlSigner};

@@ -17,6 +17,7 @@ use crate::stream::{Applied, RequestError, StreamHandle, StreamStatus, Take};
 
 pub use keeper::End;
 use keeper::{Change, Streams};
+pub(crate) use start::default_config;
 pub use start::{OpenError, Opening};
 
 /// Handle to the streams; clones are the same registry.
@@ -25,6 +26,10 @@ pub struct Registry {
     streams: watch::Receiver<Streams>,
     changes: mpsc::Sender<Change>,
     ledger: Ledger,
+    /// Why the configuration file is not what is in force.
+    config_fault: watch::Receiver<Option<String>>,
+    /// What the state file could not tell at the start.
+    lost: Option<Arc<str>>,
     recovered: watch::Receiver<bool>,
 }
 
@@ -166,9 +171,15 @@ impl Registry {
         }
     }
 
-    /// What the disk refuses to take, for `/health`; `None` while all is saved.
+    /// What is wrong with the documents, for `/health`; `None` while all is read and saved.
     pub fn storage_fault(&self) -> Option<String> {
-        self.ledger.fault()
+        let config = self.config_fault.borrow().clone();
+        let lost = self.lost.as_deref().map(str::to_owned);
+        let faults: Vec<_> = [config, self.ledger.fault(), lost]
+            .into_iter()
+            .flatten()
+            .collect();
+        (!faults.is_empty()).then(|| faults.join("; "))
     }
 
     /// Whether every stream has been looked after since the controller started (`/health/ready`).

@@ -3,7 +3,7 @@
 //! ```text
 //!  handle ──requests──► driver ◄──events── attendant (process), follower (worker_link)
 //!     ▲                   │ state · admission · restart · health (pure)
-//!     └─────status────────┘ spawn · adopt · lease · group (the machine)
+//!     └─────status────────┘ spawn · adopt · lease · group (the machine), governor (whose turn it is)
 //! ```
 //! The driver is one task and alone changes the stream's state; `docs/design/stream-lifecycle.md`.
 
@@ -11,6 +11,7 @@ pub mod admission;
 mod adopt;
 mod driver;
 mod follow;
+mod governor;
 mod group;
 mod handle;
 mod health;
@@ -25,7 +26,7 @@ mod state;
 pub mod status;
 mod worker_link;
 
-pub(crate) use driver::{Beginning, Driver};
+pub(crate) use driver::{Beginning, Driver, Machine};
 pub(crate) use handle::StreamHandle;
 pub(crate) use orphan::end_orphans;
 pub use request::{Applied, RequestError, Take};

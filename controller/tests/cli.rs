@@ -66,10 +66,24 @@ async fn check_tells_each_thing_that_is_missing_and_what_to_do() {
     assert_eq!(exit, ExitReason::Code(1), "{said}");
     assert!(line(&said, "ffmpeg").starts_with("FAIL") && said.contains("apt-get install ffmpeg"));
     assert!(line(&said, "media").contains("STORAGE_LOCAL_DIR"), "{said}");
-    assert!(line(&said, "main/a").starts_with("ok"));
-    assert!(line(&said, "main/b").contains("B_KEY is not set"));
-    assert!(said.ends_with("3 to repair first\n"), "{said}");
+    assert!(line(&said, "main/key/a").starts_with("ok"));
+    assert!(line(&said, "main/key/b").contains("B_KEY is not set"));
+    let nowhere = line(&said, "main/destination/a");
+    assert!(nowhere.contains("a.example has no address"), "{nowhere}");
+    assert!(said.ends_with("5 to repair first\n"), "{said}");
     assert!(!said.contains("canary"), "no key is shown");
+
+    let (exit, said, _) = call(dir.path(), &broken, &["check", "--json"]).await;
+    assert_eq!(exit, ExitReason::Code(1));
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&told["ok"], &told["preflight"]["outcome"]),
+        (&false.into(), &"failed".into())
+    );
+    assert!(
+        told["preflight"]["checks"].as_array().unwrap().len() > 10,
+        "{told}"
+    );
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@
 //! Invariants and the numbered steps of writing and reading: `docs/design/documents.md`.
 
 mod envelope;
+mod file;
 
-use std::fs;
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,12 @@ pub enum Flaw {
     /// Not JSON, or not of the right shape.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
+    /// A pipe, a socket or a device stands in its place.
+    #[error("it is not a file but {0}")]
+    NotAFile(&'static str),
+    /// No document is as large.
+    #[error("it has {0} bytes, more than any document of this kind")]
+    TooLarge(u64),
     /// JSON, with values that are not allowed.
     #[error("{}", list(.0))]
     Problems(Vec<Problem>),
@@ -195,32 +201,32 @@ pub fn read<T: Contents>(path: &Path) -> Result<Opened<T>, DocumentError> {
 }
 
 fn look<T: Contents>(path: &Path) -> Result<(Opened<T>, Vec<u8>), DocumentError> {
-    let Some(text) = read_if_there(path)? else {
-        let opened = match last_good(path) {
-            None if !backup_path(path).exists() => Opened::Absent,
-            last_good => Opened::Corrupt(Corrupt {
-                path: path.to_owned(),
-                flaw: Flaw::Missing,
-                last_good,
-            }),
-        };
-        return Ok((opened, Vec::new()));
-    };
-    let opened = match envelope::decode(&text) {
-        Ok((value, generation)) => Opened::Loaded { value, generation },
-        Err(flaw) => Opened::Corrupt(Corrupt {
+    let corrupt = |flaw| {
+        Opened::Corrupt(Corrupt {
             path: path.to_owned(),
             flaw,
             last_good: last_good(path),
-        }),
+        })
+    };
+    let text = match file::read(path) {
+        Ok(Some(Ok(text))) => text,
+        Ok(Some(Err(flaw))) => return Ok((corrupt(flaw), Vec::new())),
+        Ok(None) if !backup_path(path).exists() => return Ok((Opened::Absent, Vec::new())),
+        Ok(None) => return Ok((corrupt(Flaw::Missing), Vec::new())),
+        Err(source) => return Err(unreadable(path, source)),
+    };
+    let opened = match envelope::decode(&text) {
+        Ok((value, generation)) => Opened::Loaded { value, generation },
+        Err(flaw) => corrupt(flaw),
     };
     Ok((opened, text))
 }
 
-fn last_good<T: Contents>(path: &Path) -> Option<LastGood<T>> {
+/// The last good copy of the document at `path`, if there is one.
+pub fn last_good<T: Contents>(path: &Path) -> Option<LastGood<T>> {
     let path = backup_path(path);
     // A copy that cannot be read is as good as none: the document's own flaw is what is reported.
-    let text = fs::read(&path).ok()?;
+    let text = file::read(&path).ok()??.ok()?;
     let (value, generation) = envelope::decode(&text).ok()?;
     Some(LastGood {
         path,
@@ -229,14 +235,10 @@ fn last_good<T: Contents>(path: &Path) -> Option<LastGood<T>> {
     })
 }
 
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, DocumentError> {
-    match fs::read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DocumentError::Unreadable {
-            path: path.to_owned(),
-            source,
-        }),
+fn unreadable(path: &Path, source: io::Error) -> DocumentError {
+    DocumentError::Unreadable {
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -246,19 +248,26 @@ impl<T: Contents> Document<T> {
     /// Reads the document and clears away what a crash may have left beside it.
     ///
     /// # Errors
-    /// When the file or its directory cannot be read; a corrupt file is not an error here.
+    /// When the file cannot be read; a corrupt file is not an error here.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened<T>), DocumentError> {
-        let path = path.into();
-        atomic::remove_leftovers(&path)?;
-        atomic::remove_leftovers(&backup_path(&path))?;
-        let mut document = Self {
-            path,
+        let mut document = Self::unread(path);
+        for path in [document.path.clone(), backup_path(&document.path)] {
+            // They are never read; a disk that does not let them go may still be read.
+            let _ = atomic::remove_leftovers(&path);
+        }
+        let opened = document.reload()?;
+        Ok((document, opened))
+    }
+
+    /// The document at `path` before it is read: for a writer that goes on although reading fails.
+    /// What it saves is put beside nothing unseen: the file that is there is kept as `<name>.corrupt`.
+    pub fn unread(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
             generation: 0,
             on_disk: OnDisk::Absent,
             contents: PhantomData,
-        };
-        let opened = document.reload()?;
-        Ok((document, opened))
+        }
     }
 
     /// Where it is.
@@ -269,12 +278,17 @@ impl<T: Contents> Document<T> {
     /// Reads the document again, after an operator edited it.
     ///
     /// # Errors
-    /// When the file cannot be read, or its last good copy not be renewed.
+    /// When the file cannot be read.
     pub fn reload(&mut self) -> Result<Opened<T>, DocumentError> {
         let (mut opened, text) = look(&self.path)?;
         match &mut opened {
             Opened::Absent => self.on_disk = OnDisk::Absent,
-            Opened::Corrupt(corrupt) => self.on_disk = OnDisk::Flawed(corrupt.flaw.clone()),
+            Opened::Corrupt(corrupt) => {
+                self.on_disk = OnDisk::Flawed(corrupt.flaw.clone());
+                // What is saved over it counts on from its last good copy.
+                let good = corrupt.last_good.as_ref().map(|good| good.generation);
+                self.generation = self.generation.max(good.unwrap_or(0));
+            }
             Opened::Loaded { generation, .. } => {
                 let fingerprint = fingerprint(&text);
                 if T::WRITTEN_BY == WrittenBy::Hand {
@@ -283,7 +297,7 @@ impl<T: Contents> Document<T> {
                 }
                 self.generation = *generation;
                 self.on_disk = OnDisk::Good(fingerprint);
-                self.copy_in_force(&text)?;
+                self.copy_in_force(&text);
             }
         }
         Ok(opened)
@@ -300,9 +314,9 @@ impl<T: Contents> Document<T> {
                 flaw: flaw.clone(),
             });
         }
-        let present = read_if_there(&self.path)?;
+        let present = file::read(&self.path).map_err(|e| unreadable(&self.path, e))?;
         let as_known = match (&present, &self.on_disk) {
-            (Some(text), OnDisk::Good(known)) => fingerprint(text) == *known,
+            (Some(Ok(text)), OnDisk::Good(known)) => fingerprint(text) == *known,
             (None, OnDisk::Absent) => true,
             _ => false,
         };
@@ -357,20 +371,25 @@ impl<T: Contents> Document<T> {
             self.on_disk = OnDisk::Good(fingerprint(&text));
         }
         done?;
-        self.copy_in_force(&text)?;
+        self.copy_in_force(&text);
         Ok(generation)
     }
 
-    /// Renews the last good copy of a document an editor may write to in place.
-    fn copy_in_force(&self, text: &[u8]) -> Result<(), DocumentError> {
-        if T::WRITTEN_BY == WrittenBy::Programs {
-            return Ok(());
-        }
+    /// Renews the last good copy of a document an editor may write to in place. The document itself is
+    /// whole and in force, so a disk without room for the copy is no reason to refuse it.
+    fn copy_in_force(&self, text: &[u8]) {
         let backup = backup_path(&self.path);
-        if fs::read(&backup).is_ok_and(|copy| copy == text) {
-            return Ok(());
+        let is_copied = || matches!(file::read(&backup), Ok(Some(Ok(copy))) if copy == text);
+        if T::WRITTEN_BY == WrittenBy::Programs || is_copied() {
+            return;
         }
-        Ok(atomic::write(&backup, text)?)
+        if let Err(error) = atomic::write(&backup, text) {
+            tracing::warn!(
+                error_type = error.fault.error_type(),
+                cause = %error.source,
+                "no last good copy: {error}"
+            );
+        }
     }
 
     fn is_on_disk(&self, fingerprint: &Fingerprint) -> bool {

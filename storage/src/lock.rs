@@ -56,16 +56,7 @@ impl DirLock {
             path: path.to_owned(),
             source,
         };
-        // std opens close-on-exec.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(O_NOFOLLOW)
-            .open(path)
-            .map_err(failed)?;
+        let mut file = open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -76,7 +67,9 @@ impl DirLock {
             }
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
-        write_pid(&mut file).map_err(failed)?;
+        // The number is for people. A disk that has no room for it, or is read-only, must not keep the
+        // controller from running streams.
+        let _ = write_pid(&mut file);
         Ok(Self { file })
     }
 }
@@ -88,6 +81,18 @@ impl Drop for DirLock {
         // Closing would do, but for a child that was forked and has not executed yet: until then it
         // has a copy of the descriptor.
         let _ = self.file.unlock();
+    }
+}
+
+/// A file that is there can be locked on a read-only disk, too.
+fn open(path: &Path) -> io::Result<File> {
+    // std opens close-on-exec.
+    let mut options = OpenOptions::new();
+    options.read(true).mode(0o600).custom_flags(O_NOFOLLOW);
+    let writable = options.clone().write(true).create(true).open(path);
+    match writable {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => options.open(path),
+        outcome => outcome,
     }
 }
 

@@ -122,6 +122,15 @@ impl MediaStore {
         }
     }
 
+    /// By how many seconds the store's clock is ahead of this machine's; `None` where it does not tell.
+    /// One request.
+    pub async fn server_ahead_s(&self) -> Option<i64> {
+        match self {
+            Self::S3(store) => store.server_ahead_s().await,
+            Self::Local(_) => None,
+        }
+    }
+
     /// The playable objects whose key begins with `prefix`, in key order.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! | module | document | written by |
 //! | --- | --- | --- |
 //! | [`config`] | `STATE_DIR/stream_config.json` | operator, controller (REST) |
-//! | [`state`] | `STATE_DIR/stream_state.json` | controller |
+//! | [`state`], in it [`preflight`] | `STATE_DIR/stream_state.json` | controller |
 //! | [`job`] | `RUNTIME_DIR/<id>.job.json`, and the secrets handed over on standard input | controller |
 //! | [`report`] | answers of the worker's control socket; `RUNTIME_DIR/<id>.exit.json` | worker |
 //! | [`air`] | `STATE_DIR/streams/<id>/air/*.jsonl` | worker |
@@ -16,6 +16,7 @@ pub mod id;
 pub mod job;
 pub mod live;
 pub mod position;
+pub mod preflight;
 pub mod problems;
 pub mod report;
 pub mod state;
@@ -26,5 +27,6 @@ pub use id::StreamId;
 pub use job::{Job, JobSecrets, StorageSettings};
 pub use live::{LiveConfig, LiveInputConfig, LiveInputReport};
 pub use position::PositionFile;
+pub use preflight::{Check, CheckOutcome, PreflightReport};
 pub use report::{DestinationReport, ErrorReport, OnAir, WorkerExit, WorkerReport};
 pub use state::{DesiredState, ObservedState, StreamRecord, StreamStateFile};

@@ -86,6 +86,14 @@ impl Backoff {
         }
     }
 
+    /// As it was after `attempts` failures in a row, which someone before has counted.
+    pub fn resumed(policy: Policy, attempts: u32) -> Self {
+        Self {
+            attempts,
+            ..Self::new(policy)
+        }
+    }
+
     /// Counts a failure at `now`; `random` is a number in 0..1 for the jitter.
     pub fn failed(&mut self, now: Instant, random: f64) -> Next {
         self.forget_if_healthy(now);
@@ -128,7 +136,8 @@ impl Backoff {
         self.healthy_since = None;
     }
 
-    fn forget_if_healthy(&mut self, now: Instant) {
+    /// Forgets the failures if health has lasted for [`Policy::healthy_after`] by `now`.
+    pub fn forget_if_healthy(&mut self, now: Instant) {
         let healthy = self
             .healthy_since
             .is_some_and(|since| now.saturating_duration_since(since) >= self.policy.healthy_after);

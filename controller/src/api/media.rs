@@ -1,6 +1,5 @@
 //! Media: what can be played, how it fits a stream, and a way to bring more.
 
-mod probe;
 mod prober;
 
 use std::time::Duration;
@@ -15,10 +14,10 @@ use storage::media::{MediaObject, MediaStore};
 use storage::model::StreamId;
 use utoipa::{IntoParams, ToSchema};
 
-use self::probe::Outcome;
 pub(super) use self::prober::{Prober, dir};
 use super::body::{QueryOf, RequiredJson};
 use super::error::{ApiError, ErrorBody};
+use crate::media::probe::Outcome;
 use crate::registry::Registry;
 use crate::stream::RequestError;
 

@@ -1,192 +1,128 @@
-//! `check`: would it work here, and if not, what to do; one line each.
+//! `check`: would it work here, and if not, what to do; one line each, or all of it as JSON.
 
-mod programs;
-
-use std::fmt;
-use std::path::Path;
-
-use nix::sys::statvfs::statvfs;
+use serde_json::json;
 use storage::document::{self, Opened};
-use storage::media::MediaStore;
-use storage::model::{DestinationConfig, StreamConfig, StreamConfigFile, StreamId};
+use storage::model::{Check, PreflightReport, StreamConfig, StreamConfigFile, StreamId};
 
-use super::{bytes, say};
+use super::say;
 use crate::config::Config;
+use crate::preflight::{Finding, Preflight, Verdict};
+use crate::registry::default_config;
 
-/// Logs and state of weeks fit in it; below, something else is filling the disk.
-const SCARCE_BYTES: u64 = 1 << 30;
-
-/// How one thing stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Ok,
-    /// It works, but perhaps not as meant.
-    Warn,
-    Fail,
+/// How it is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+pub struct CheckArgs {
+    /// Tell it as JSON: outcome and message of each check.
+    #[arg(long)]
+    json: bool,
 }
 
-/// What was looked at, and what was found.
-#[derive(Debug, Default)]
-struct Findings {
-    failed: usize,
-    warned: usize,
-}
-
-/// Looks at everything a stream needs; whether nothing of it is missing.
-pub async fn run(config: &Config) -> bool {
-    let mut findings = Findings::default();
-    findings.ok("settings", "no mistakes");
-    let streams = configuration(config, &mut findings);
-    programs::check(config, &mut findings).await;
-    directories(config, &mut findings);
-    media(config, &mut findings).await;
-    for (id, stream) in &streams {
-        for destination in &stream.destinations {
-            key(config, id, destination, &mut findings);
+/// Looks at everything the configured streams need; whether nothing of it is missing.
+pub async fn run(config: &Config, args: CheckArgs) -> bool {
+    let mut findings = vec![Finding {
+        name: "settings".to_owned(),
+        verdict: Verdict::Fine,
+        message: "no mistakes".to_owned(),
+    }];
+    let (streams, found) = configuration(config);
+    findings.push(found);
+    let preflight = Preflight::new(config.clone().into());
+    let looks = streams.iter().map(async |(id, stream)| {
+        let (mut found, surroundings) =
+            tokio::join!(preflight.ground(stream), preflight.surroundings(stream));
+        found.extend(surroundings);
+        (id, found)
+    });
+    for (id, found) in futures_util::future::join_all(looks).await {
+        for mut finding in found {
+            if is_of_stream(&finding.name) {
+                finding.name = format!("{id}/{}", finding.name);
+            } else if findings.iter().any(|known| known.name == finding.name) {
+                // Programs, directories and the store are the same for all streams.
+                continue;
+            }
+            findings.push(finding);
         }
     }
-    findings.conclude()
+    let missing = count(&findings, |verdict| verdict >= Verdict::Missing);
+    if args.json {
+        tell_json(findings, missing == 0);
+    } else {
+        tell(&findings, missing);
+    }
+    missing == 0
 }
 
-fn configuration(config: &Config, findings: &mut Findings) -> Vec<(StreamId, StreamConfig)> {
+fn is_of_stream(name: &str) -> bool {
+    let (kind, rest) = name.split_once('/').unwrap_or((name, ""));
+    !rest.is_empty() || ["item", "slate", "protocols"].contains(&kind)
+}
+
+/// The configured streams; those of a fresh installation where nothing is configured yet.
+fn configuration(config: &Config) -> (Vec<(StreamId, StreamConfig)>, Finding) {
     let path = config.layout.config_file();
+    let shown = path.display();
+    let found = |verdict, message| Finding {
+        name: "streams".to_owned(),
+        verdict,
+        message,
+    };
     match document::read::<StreamConfigFile>(&path) {
         Ok(Opened::Loaded { value, .. }) => {
-            findings.ok(
-                "streams",
-                format_args!("{} in {}", value.streams.len(), path.display()),
+            let found = found(Verdict::Fine, format!("{} in {shown}", value.streams.len()));
+            (value.streams.into_iter().collect(), found)
+        }
+        Ok(Opened::Absent) => {
+            let found = found(
+                Verdict::Doubtful,
+                format!("{shown} is not there yet: a stream \"main\" is made at the first start"),
             );
-            return value.streams.into_iter().collect();
+            let streams = default_config(&config.keyring).streams;
+            (streams.into_iter().collect(), found)
         }
-        Ok(Opened::Absent) => findings.warn(
-            "streams",
-            format_args!(
-                "{} is not there yet: a stream \"main\" is made at the first start",
-                path.display()
-            ),
-        ),
-        Ok(Opened::Corrupt(corrupt)) => findings.fail(
-            "streams",
-            format_args!("{}: {}; {}", path.display(), corrupt.flaw, corrupt.hint()),
-        ),
-        Err(error) => findings.fail("streams", crate::chain(&error)),
-    }
-    Vec::new()
-}
-
-fn directories(config: &Config, findings: &mut Findings) {
-    let layout = &config.layout;
-    for (name, dir) in [
-        ("STATE_DIR", &layout.state_dir),
-        ("RUNTIME_DIR", &layout.runtime_dir),
-        ("CACHE_DIR", &layout.cache_dir),
-    ] {
-        directory(name, dir, findings);
-    }
-}
-
-/// One that is not there yet must be possible to make: so its nearest ancestor is looked at.
-fn directory(name: &str, dir: &Path, findings: &mut Findings) {
-    let Some(there) = dir.ancestors().find(|path| path.exists()) else {
-        return findings.fail(
-            name,
-            format_args!("{}: nothing of its path exists", dir.display()),
-        );
-    };
-    if let Err(error) = tempfile::tempfile_in(there) {
-        return findings.fail(
-            name,
-            format_args!(
-                "{} is not writable ({error}): chown it to the user that runs the controller",
-                there.display()
-            ),
-        );
-    }
-    match statvfs(there) {
-        Ok(disk) => {
-            let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-            let found = format!("{} is writable, {} free", dir.display(), bytes(free));
-            if free < SCARCE_BYTES {
-                findings.warn(name, format_args!("{found}: make room"));
-            } else {
-                findings.ok(name, found);
-            }
-        }
-        Err(error) => findings.warn(
-            name,
-            format_args!("{}: free space unknown ({error})", dir.display()),
-        ),
-    }
-}
-
-async fn media(config: &Config, findings: &mut Findings) {
-    let store = match MediaStore::open(&config.storage, config.storage_keys.clone()).await {
-        Ok(store) => store,
-        Err(error) => return findings.fail("media", format_args!("{error}: {}", error.hint())),
-    };
-    match store.list("").await {
-        Ok(objects) if objects.is_empty() => findings.warn(
-            "media",
-            "the store answers and holds nothing that can be played: the slate would be on air. \
-             Upload with `stream-controller media upload FILE`",
-        ),
-        Ok(objects) => {
-            let total = objects.iter().map(|object| object.size_bytes).sum();
-            findings.ok(
-                "media",
-                format_args!("{} playable objects, {}", objects.len(), bytes(total)),
+        Ok(Opened::Corrupt(corrupt)) => {
+            let found = found(
+                Verdict::Missing,
+                format!("{shown}: {}; {}", corrupt.flaw, corrupt.hint()),
             );
+            let streams = corrupt.last_good.map(|copy| copy.value.streams);
+            (streams.into_iter().flatten().collect(), found)
         }
-        Err(error) => findings.fail("media", format_args!("{error}: {}", error.hint())),
+        Err(error) => (Vec::new(), found(Verdict::Missing, crate::chain(&error))),
     }
 }
 
-fn key(config: &Config, id: &StreamId, to: &DestinationConfig, findings: &mut Findings) {
-    let what = format!("{id}/{}", to.name);
-    match &to.key_env {
-        None => findings.ok(&what, "its address needs no key"),
-        Some(name) if config.keyring.secret(name).is_some() => {
-            findings.ok(&what, format_args!("{name} is set"));
-        }
-        Some(name) => findings.fail(
-            &what,
-            format_args!("{name} is not set: put the stream key into the environment file or a systemd credential"),
-        ),
-    }
+fn count(findings: &[Finding], which: impl Fn(Verdict) -> bool) -> usize {
+    let of = |finding: &&Finding| which(finding.verdict);
+    findings.iter().filter(of).count()
 }
 
-// === impl Findings ===
-
-impl Findings {
-    fn ok(&mut self, what: &str, found: impl fmt::Display) {
-        self.tell(Verdict::Ok, what, found);
-    }
-
-    fn warn(&mut self, what: &str, found: impl fmt::Display) {
-        self.tell(Verdict::Warn, what, found);
-    }
-
-    fn fail(&mut self, what: &str, found: impl fmt::Display) {
-        self.tell(Verdict::Fail, what, found);
-    }
-
-    fn tell(&mut self, verdict: Verdict, what: &str, found: impl fmt::Display) {
+fn tell(findings: &[Finding], missing: usize) {
+    let widest = findings.iter().map(|found| found.name.len()).max();
+    let width = widest.unwrap_or(0);
+    for Finding {
+        name,
+        verdict,
+        message,
+    } in findings
+    {
         let mark = match verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "FAIL",
+            Verdict::Fine => "ok",
+            Verdict::Doubtful => "warn",
+            Verdict::Missing | Verdict::Fatal => "FAIL",
         };
-        self.warned += usize::from(verdict == Verdict::Warn);
-        self.failed += usize::from(verdict == Verdict::Fail);
-        say(format_args!("{mark:<5} {what:<16} {found}"));
+        say(format_args!("{mark:<5} {name:<width$} {message}"));
     }
+    let doubtful = count(findings, |verdict| verdict == Verdict::Doubtful);
+    match (missing, doubtful) {
+        (0, 0) => say("all is well"),
+        (0, doubtful) => say(format_args!("it will work; {doubtful} to look at")),
+        (missing, _) => say(format_args!("{missing} to repair first")),
+    }
+}
 
-    fn conclude(&self) -> bool {
-        match (self.failed, self.warned) {
-            (0, 0) => say("all is well"),
-            (0, warned) => say(format_args!("it will work; {warned} to look at")),
-            (failed, _) => say(format_args!("{failed} to repair first")),
-        }
-        self.failed == 0
-    }
+fn tell_json(findings: Vec<Finding>, ok: bool) {
+    let checks = findings.into_iter().map(Check::from).collect();
+    let report = PreflightReport::new(jiff::Timestamp::now(), checks);
+    say(json!({ "ok": ok, "preflight": report }));
 }

@@ -18,10 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::chain;
-use crate::config::Config;
-use crate::ledger::Ledger;
 use crate::stream::{
-    Applied, Beginning, Driver, RequestError, StreamHandle, end_orphans, lasting_problems,
+    Applied, Beginning, Driver, Machine, RequestError, StreamHandle, end_orphans, lasting_problems,
 };
 
 /// Letting go of workers takes no longer than a write to a slow disk.
@@ -56,8 +54,9 @@ pub enum End {
 
 /// The owner of the set of streams.
 pub(super) struct Keeper {
-    pub(super) settings: Arc<Config>,
-    pub(super) ledger: Ledger,
+    pub(super) machine: Machine,
+    /// Why the file is not what is in force.
+    pub(super) fault: watch::Sender<Option<String>>,
     /// `None` while a write has it.
     pub(super) document: Option<Document<StreamConfigFile>>,
     pub(super) configs: BTreeMap<StreamId, StreamConfig>,
@@ -85,9 +84,9 @@ impl Keeper {
             }));
         }
         for id in records.keys() {
-            self.ledger.forget(id);
+            self.machine.ledger.forget(id);
         }
-        let settings = Arc::clone(&self.settings);
+        let settings = Arc::clone(&self.machine.settings);
         let recovered = self.recovered.clone();
         self.drivers.spawn(async move {
             tokio::join!(join_all(recoveries), end_orphans(&settings, &known));
@@ -120,12 +119,7 @@ impl Keeper {
     fn start_driver(&mut self, beginning: Beginning) -> oneshot::Receiver<()> {
         let (recovered, recovery) = oneshot::channel();
         let id = beginning.id.clone();
-        let (handle, driver) = Driver::start(
-            beginning,
-            Arc::clone(&self.settings),
-            self.ledger.clone(),
-            recovered,
-        );
+        let (handle, driver) = Driver::start(beginning, self.machine.clone(), recovered);
         self.drivers.spawn(driver);
         self.publish(|streams| {
             streams.insert(id, handle);
@@ -146,7 +140,7 @@ impl Keeper {
                 message: error.to_string(),
             }]),
         })?;
-        let problems = lasting_problems(&id, &self.settings);
+        let problems = lasting_problems(&id, &self.machine.settings);
         if !problems.is_empty() {
             return Err(RequestError::Invalid(problems));
         }
@@ -174,7 +168,7 @@ impl Keeper {
             }
             return Err(error);
         }
-        self.ledger.forget(id);
+        self.machine.ledger.forget(id);
         self.publish(|streams| {
             streams.remove(id);
         });
@@ -255,6 +249,12 @@ impl Keeper {
                 return;
             }
             Ok(Opened::Corrupt(corrupt)) => {
+                self.fault.send_replace(Some(format!(
+                    "{} cannot be used, what was read before stays in force: {}; {}",
+                    corrupt.path.display(),
+                    corrupt.flaw,
+                    corrupt.hint()
+                )));
                 tracing::error!(
                     error_type = "config_unusable",
                     path = %corrupt.path.display(),
@@ -269,6 +269,7 @@ impl Keeper {
                 return;
             }
         };
+        self.fault.send_replace(None);
         let old = std::mem::replace(&mut self.configs, file.streams.clone());
         for id in old.keys().filter(|id| !file.streams.contains_key(*id)) {
             self.remove(id).await;
@@ -295,7 +296,7 @@ impl Keeper {
             tracing::error!(stream_id = %id, "cannot be removed: {}", chain(&error));
             return;
         }
-        self.ledger.forget(id);
+        self.machine.ledger.forget(id);
         self.publish(|streams| {
             streams.remove(id);
         });
@@ -328,7 +329,7 @@ impl Keeper {
         }
         // What is still running is let go of; a worker outlives its driver.
         self.drivers.shutdown().await;
-        self.ledger.settle().await;
+        self.machine.ledger.settle().await;
     }
 }
 

@@ -1,5 +1,9 @@
 //! Opening the two documents and setting the registry to work.
 //!
+//! Being on air comes first. A document that cannot be used is replaced by its last good copy, a state
+//! that is lost by what is configured; `/health` tells. Only without any usable configuration there is
+//! nothing to run, and the operator is told why.
+//!
 //! Linear: [`Opening::read`] changes nothing but clearing away unfinished writes; [`Opening::start`]
 //! begins to adopt, end and start workers. What lies between can still fail without harm.
 
@@ -8,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use programme::FormatChoice;
-use storage::document::{Contents, Document, DocumentError, Flaw, Opened};
+use storage::document::{Document, DocumentError, Flaw, Opened};
 use storage::model::state::STATE_VERSION;
 use storage::model::{
     DestinationConfig, StreamConfig, StreamConfigFile, StreamId, StreamStateFile,
@@ -18,8 +22,10 @@ use tokio::task::JoinSet;
 
 use super::Registry;
 use super::keeper::{Keeper, Streams};
+use crate::chain;
 use crate::config::{Config, Keyring};
 use crate::ledger::Ledger;
+use crate::stream::Machine;
 
 /// More changes than this at once wait in their callers.
 const CHANGES: usize = 16;
@@ -37,8 +43,16 @@ const PLATFORMS: &[(&str, &str, &str)] = &[
 #[derive(Debug)]
 pub struct Opening {
     settings: Arc<Config>,
-    config: (Document<StreamConfigFile>, StreamConfigFile),
-    state: (Document<StreamStateFile>, StreamStateFile),
+    config: Read<StreamConfigFile>,
+    state: Read<StreamStateFile>,
+}
+
+/// A document with the contents that are in force, and what is wrong with that.
+#[derive(Debug)]
+struct Read<T> {
+    document: Document<T>,
+    contents: T,
+    fault: Option<String>,
 }
 
 /// Why the documents cannot be used.
@@ -65,15 +79,10 @@ impl Opening {
     /// Reads both documents. Blocks on the disk.
     ///
     /// # Errors
-    /// With a document that is there and cannot be used.
+    /// With a configuration that is there, cannot be used, and has no good copy.
     pub fn read(settings: Arc<Config>) -> Result<Self, OpenError> {
-        let config = open(&settings.layout.config_file(), || {
-            default_config(&settings.keyring)
-        })?;
-        let state = open(&settings.layout.state_file(), || StreamStateFile {
-            version: STATE_VERSION,
-            streams: BTreeMap::new(),
-        })?;
+        let config = open_config(&settings)?;
+        let state = open_state(&settings.layout.state_file());
         Ok(Self {
             settings,
             config,
@@ -83,20 +92,24 @@ impl Opening {
 
     /// Starts a driver for every stream. The tasks run until [`Registry::end`].
     pub fn start(self, tasks: &mut JoinSet<()>) -> Registry {
-        let (document, file) = self.state;
-        let records = file.streams.clone();
-        let (ledger, writer) = Ledger::new(document, file);
+        let Read {
+            document,
+            contents,
+            fault: lost,
+        } = self.state;
+        let records = contents.streams.clone();
+        let (ledger, writer) = Ledger::new(document, contents);
         tasks.spawn(writer);
 
         let (streams, streams_rx) = watch::channel(Streams::default());
         let (recovered, recovered_rx) = watch::channel(false);
         let (changes_tx, changes) = mpsc::channel(CHANGES);
-        let (document, file) = self.config;
+        let (fault, config_fault) = watch::channel(self.config.fault);
         let keeper = Keeper {
-            settings: self.settings,
-            ledger: ledger.clone(),
-            document: Some(document),
-            configs: file.streams,
+            machine: Machine::new(self.settings, ledger.clone()),
+            fault,
+            document: Some(self.config.document),
+            configs: self.config.contents.streams,
             streams,
             drivers: JoinSet::new(),
             changes,
@@ -107,30 +120,108 @@ impl Opening {
             streams: streams_rx,
             changes: changes_tx,
             ledger,
+            config_fault,
+            lost: lost.map(Into::into),
             recovered: recovered_rx,
         }
     }
 }
 
-fn open<T: Contents>(
-    path: &Path,
-    absent: impl FnOnce() -> T,
-) -> Result<(Document<T>, T), OpenError> {
-    let (document, opened) = Document::open(path)?;
-    match opened {
-        Opened::Loaded { value, .. } => Ok((document, value)),
-        Opened::Absent => Ok((document, absent())),
-        Opened::Corrupt(corrupt) => Err(OpenError::Corrupt {
-            path: corrupt.path.display().to_string(),
-            hint: corrupt.hint(),
-            flaw: corrupt.flaw,
-        }),
+/// The file as it is, else the contents that were in force before it was spoilt.
+fn open_config(settings: &Config) -> Result<Read<StreamConfigFile>, OpenError> {
+    let path = settings.layout.config_file();
+    let (document, fault, copy, error) = match Document::open(&path) {
+        Ok((document, Opened::Loaded { value, .. })) => return Ok(Read::whole(document, value)),
+        Ok((document, Opened::Absent)) => {
+            return Ok(Read::whole(document, default_config(&settings.keyring)));
+        }
+        Ok((document, Opened::Corrupt(corrupt))) => {
+            let hint = corrupt.hint();
+            let fault = format!(
+                "{} cannot be used: {}; {hint}",
+                path.display(),
+                corrupt.flaw
+            );
+            let error = OpenError::Corrupt {
+                path: path.display().to_string(),
+                hint,
+                flaw: corrupt.flaw,
+            };
+            (document, fault, corrupt.last_good, error)
+        }
+        Err(error) => {
+            let document = Document::unread(&path);
+            let copy = storage::document::last_good(&path);
+            (document, chain(&error), copy, error.into())
+        }
+    };
+    let Some(copy) = copy else {
+        return Err(error);
+    };
+    let copied = copy.path.display();
+    tracing::error!(error_type = "config_unusable", %copied, "its last good copy is in force: {fault}");
+    Ok(Read {
+        document,
+        contents: copy.value,
+        fault: Some(format!("{fault}; {copied} is in force meanwhile")),
+    })
+}
+
+/// The file as it is, else its last good copy, else nothing: then what is configured to start by itself
+/// starts, and what is found running stays.
+fn open_state(path: &Path) -> Read<StreamStateFile> {
+    let (document, flaw, copy) = match Document::open(path) {
+        Ok((document, Opened::Loaded { value, .. })) => return Read::whole(document, value),
+        Ok((document, Opened::Absent)) => return Read::whole(document, no_state()),
+        Ok((document, Opened::Corrupt(corrupt))) => {
+            (document, corrupt.flaw.to_string(), corrupt.last_good)
+        }
+        Err(error) => {
+            let copy = storage::document::last_good(path);
+            (Document::unread(path), chain(&error), copy)
+        }
+    };
+    let shown = path.display();
+    if let Some(copy) = copy {
+        tracing::error!(
+            error_type = "state_recovered",
+            copied = %copy.path.display(),
+            "{shown} cannot be used, its last good copy is: {flaw}"
+        );
+        return Read::whole(document, copy.value);
+    }
+    let fault = format!(
+        "{shown} could not be used ({flaw}), and there is no good copy: streams were started by their \
+         autostart alone. Start those that are missing; the next start of the controller clears this"
+    );
+    tracing::error!(error_type = "state_lost", "{fault}");
+    Read {
+        document,
+        contents: no_state(),
+        fault: Some(fault),
+    }
+}
+
+fn no_state() -> StreamStateFile {
+    StreamStateFile {
+        version: STATE_VERSION,
+        streams: BTreeMap::new(),
+    }
+}
+
+impl<T> Read<T> {
+    fn whole(document: Document<T>, contents: T) -> Self {
+        Self {
+            document,
+            contents,
+            fault: None,
+        }
     }
 }
 
 /// What runs until someone configures a stream: `main`, the whole bucket, to each platform there is a
 /// key for, or as a preview only. It is not written down before something else is.
-fn default_config(keyring: &Keyring) -> StreamConfigFile {
+pub(crate) fn default_config(keyring: &Keyring) -> StreamConfigFile {
     let destinations = PLATFORMS
         .iter()
         .filter(|(_, _, key)| keyring.secret(key).is_some())

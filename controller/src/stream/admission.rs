@@ -1,6 +1,6 @@
 //! Which requests a stream takes in which phase. Pure.
 //!
-//! | | stopped | starting, on air | stopping | replacing | backoff | failed |
+//! | | stopped | starting, on air | stopping | replacing | checking, backoff | failed |
 //! | --- | --- | --- | --- | --- | --- | --- |
 //! | start | yes | already running | stopping | already running | yes, at once | yes |
 //! | stop | not running | yes | same end | same end | yes | yes |
@@ -15,6 +15,8 @@
 pub enum Phase {
     /// No worker, none wanted.
     Stopped,
+    /// What a worker cannot do without is being looked at.
+    Checking,
     /// A worker runs and has not been on air.
     Starting,
     /// A worker runs and has been on air.
@@ -70,23 +72,25 @@ pub enum Denied {
 /// Decides on `asked` in `phase`.
 pub fn admit(phase: Phase, asked: Asked) -> Verdict {
     use Asked::{Command, Delete, Start, Stop};
-    use Phase::{Backoff, Failed, OnAir, Replacing, Starting, Stopped, Stopping};
+    use Phase::{Backoff, Checking, Failed, OnAir, Replacing, Starting, Stopped, Stopping};
     use Verdict::{Accept, Deny, Join};
 
     match (asked, phase) {
-        (Start, Stopped | Backoff | Failed) => Accept,
+        (Start, Stopped | Checking | Backoff | Failed) => Accept,
         (Start, Starting | OnAir | Replacing) => Deny(Denied::AlreadyRunning),
         (Start | Delete, Stopping) => Deny(Denied::Stopping),
 
-        (Stop, Starting | OnAir | Backoff | Failed) => Accept,
+        (Stop, Checking | Starting | OnAir | Backoff | Failed) => Accept,
         (Stop, Stopping | Replacing) => Join,
         (Stop, Stopped) => Deny(Denied::NotRunning),
 
         (Command, Starting | OnAir) => Accept,
-        (Command, Stopped | Stopping | Replacing | Backoff | Failed) => Deny(Denied::NotRunning),
+        (Command, Stopped | Checking | Stopping | Replacing | Backoff | Failed) => {
+            Deny(Denied::NotRunning)
+        }
 
         (Delete, Stopped | Failed) => Accept,
-        (Delete, Starting | OnAir | Replacing | Backoff) => Deny(Denied::StillRunning),
+        (Delete, Checking | Starting | OnAir | Replacing | Backoff) => Deny(Denied::StillRunning),
     }
 }
 
@@ -130,6 +134,7 @@ mod tests {
     #[test]
     fn only_a_stream_without_a_worker_is_deleted() {
         for phase in [
+            Phase::Checking,
             Phase::Starting,
             Phase::OnAir,
             Phase::Stopping,
@@ -143,8 +148,9 @@ mod tests {
         }
     }
 
-    const PHASES: [Phase; 7] = [
+    const PHASES: [Phase; 8] = [
         Phase::Stopped,
+        Phase::Checking,
         Phase::Starting,
         Phase::OnAir,
         Phase::Stopping,
@@ -160,6 +166,9 @@ mod tests {
         MediaOnAir,
         WorkerEnds,
         WorkerFailsForGood,
+        WorkerCannotRunHere,
+        CheckPasses,
+        CheckFails,
         WorkerIsSilent,
         TimeIsUp,
     }
@@ -183,6 +192,11 @@ mod tests {
             (Step::WorkerFailsForGood, Phase::Starting | Phase::OnAir) => {
                 (Phase::Failed, workers - 1)
             }
+            (Step::WorkerCannotRunHere, Phase::Starting | Phase::OnAir) => {
+                (Phase::Checking, workers - 1)
+            }
+            (Step::CheckPasses, Phase::Checking) => (Phase::Starting, workers + 1),
+            (Step::CheckFails, Phase::Checking) => (Phase::Backoff, workers),
             (Step::WorkerEnds, Phase::Stopping) => (Phase::Stopped, workers - 1),
             (Step::TimeIsUp, Phase::Backoff) => (Phase::Starting, workers + 1),
             _ => (phase, workers),
@@ -198,6 +212,9 @@ mod tests {
             Just(Step::MediaOnAir),
             Just(Step::WorkerEnds),
             Just(Step::WorkerFailsForGood),
+            Just(Step::WorkerCannotRunHere),
+            Just(Step::CheckPasses),
+            Just(Step::CheckFails),
             Just(Step::WorkerIsSilent),
             Just(Step::TimeIsUp),
         ]

@@ -5,6 +5,7 @@
 //! [`super::state`] for the states, [`super::admission`] for what is refused in which, and
 //! `docs/design/stream-lifecycle.md` for why.
 
+mod check;
 mod publish;
 mod recover;
 mod worker;
@@ -12,13 +13,16 @@ mod worker;
 use std::sync::Arc;
 
 use storage::model::{
-    DesiredState, ErrorReport, ObservedState, StreamConfig, StreamId, StreamRecord, WorkerReport,
+    Check, DesiredState, ErrorReport, ObservedState, StreamConfig, StreamId, StreamRecord,
+    WorkerReport,
 };
 use supervise::ExitReason;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::admission::{Asked, Denied, Phase, Verdict, admit};
+use super::governor::Governor;
 use super::handle::{Reply, StreamHandle};
 use super::health::DropMeter;
 use super::request::{Applied, RequestError};
@@ -29,6 +33,7 @@ use super::status::StreamStatus;
 use super::worker_link::WorkerLink;
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::preflight::{Finding, Preflight};
 
 /// More requests than this at once wait in their callers.
 const REQUESTS: usize = 32;
@@ -52,6 +57,29 @@ pub(super) enum Request {
     Drain,
     /// End the driver at once and leave the worker running.
     Detach,
+}
+
+/// What the looks at a stream's needs tell; those begun before the newest mean nothing.
+#[derive(Debug)]
+pub(super) struct Looked {
+    number: u64,
+    part: Part,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Ground,
+    Surroundings,
+}
+
+/// What all drivers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) settings: Arc<Config>,
+    pub(crate) ledger: Ledger,
+    preflight: Preflight,
+    governor: Governor,
 }
 
 /// What a worker's tasks tell. Those of an earlier generation are late and mean nothing.
@@ -97,13 +125,16 @@ pub(crate) struct Beginning {
 #[derive(Debug)]
 pub(crate) struct Driver {
     id: StreamId,
-    settings: Arc<Config>,
-    ledger: Ledger,
+    machine: Machine,
     stream_config: watch::Sender<Arc<StreamConfig>>,
     life: Life,
     record: StreamRecord,
     restarts: Restarts,
     drops: DropMeter,
+    /// The newest look at what the stream needs, and what it found so far.
+    look: (u64, Vec<Check>),
+    /// The part of it that goes on beside the worker.
+    surroundings: Option<AbortOnDropHandle<()>>,
     /// Why the last worker ended, until the stream is on air again.
     last_error: Option<ErrorReport>,
     /// Those who wait for the worker to be gone.
@@ -113,6 +144,8 @@ pub(crate) struct Driver {
     requests: mpsc::Receiver<Request>,
     events: mpsc::Receiver<Event>,
     tell: mpsc::Sender<Event>,
+    looked: mpsc::Receiver<Looked>,
+    tell_looked: mpsc::Sender<Looked>,
     status: watch::Sender<StreamStatus>,
     /// What the state file was last told, and when.
     remembered: (StreamRecord, Instant),
@@ -123,6 +156,19 @@ enum Turn {
     End,
 }
 
+// === impl Machine ===
+
+impl Machine {
+    pub(crate) fn new(settings: Arc<Config>, ledger: Ledger) -> Self {
+        Self {
+            preflight: Preflight::new(Arc::clone(&settings)),
+            settings,
+            ledger,
+            governor: Governor::default(),
+        }
+    }
+}
+
 // === impl Driver ===
 
 impl Driver {
@@ -130,12 +176,12 @@ impl Driver {
     /// then serves its handle. The task ends when it is retired, drained or detached.
     pub(crate) fn start(
         beginning: Beginning,
-        settings: Arc<Config>,
-        ledger: Ledger,
+        machine: Machine,
         recovered: oneshot::Sender<()>,
     ) -> (StreamHandle, impl Future<Output = ()> + Send + use<>) {
         let (requests_tx, requests) = mpsc::channel(REQUESTS);
         let (tell, events) = mpsc::channel(EVENTS);
+        let (tell_looked, looked) = mpsc::channel(EVENTS);
         let known = beginning.record.is_some();
         let record = beginning.record.unwrap_or_else(unknown);
         let (status, status_rx) =
@@ -143,27 +189,30 @@ impl Driver {
         let (config, config_rx) = watch::channel(Arc::new(beginning.config));
         let handle = StreamHandle::new(
             beginning.id.clone(),
-            settings.layout.clone(),
+            machine.settings.layout.clone(),
             requests_tx,
             status_rx,
             config_rx,
         );
         let driver = Self {
             id: beginning.id,
-            settings,
-            ledger,
+            machine,
             stream_config: config,
             life: Life::Stopped,
             last_error: record.error.clone(),
             remembered: (record.clone(), Instant::now()),
+            restarts: Restarts::after_failures(record.failures),
             record,
-            restarts: Restarts::new(),
+            look: (0, Vec::new()),
+            surroundings: None,
             drops: DropMeter::default(),
             stopping: Vec::new(),
             draining: false,
             requests,
             events,
             tell,
+            looked,
+            tell_looked,
             status,
         };
         (handle, driver.run(known, beginning.boot, recovered))
@@ -185,8 +234,12 @@ impl Driver {
                     self.event(event).await;
                     Turn::GoOn
                 }
+                Some(looked) = self.looked.recv() => {
+                    self.looked(looked).await;
+                    Turn::GoOn
+                }
                 () = until(deadline) => {
-                    self.start_worker().await;
+                    self.wait_is_over().await;
                     Turn::GoOn
                 }
             };
@@ -209,7 +262,7 @@ impl Driver {
             Request::Link(reply) => {
                 let link = self
                     .admitted(Asked::Command)
-                    .map(|_| WorkerLink::new(self.settings.layout.socket(&self.id)));
+                    .map(|_| WorkerLink::new(self.machine.settings.layout.socket(&self.id)));
                 answer(reply, link);
             }
             Request::Configure(config, reply) => {
@@ -239,7 +292,7 @@ impl Driver {
         }
         let _accepted = self.admitted(Asked::Start)?;
         let config = self.stream_config.borrow().clone();
-        let problems = spawn::problems(&self.id, &config, &self.settings);
+        let problems = spawn::problems(&self.id, &config, &self.machine.settings);
         if !problems.is_empty() {
             return Err(RequestError::Invalid(problems));
         }
@@ -247,6 +300,7 @@ impl Driver {
         self.record.restarts = 0;
         self.last_error = None;
         self.want(DesiredState::Running).await;
+        self.look_beside();
         self.start_worker_first().await;
         Ok(())
     }
@@ -287,8 +341,12 @@ impl Driver {
     /// anything off air: the wish holds while this controller lives, and health tells.
     async fn want(&mut self, desired: DesiredState) {
         self.record.desired = desired;
+        self.machine
+            .governor
+            .wants(&self.id, desired == DesiredState::Running);
         self.remembered = (self.record.clone(), Instant::now());
-        self.ledger
+        self.machine
+            .ledger
             .remember_now(&self.id, self.record.clone())
             .await;
     }
@@ -313,8 +371,10 @@ fn unknown() -> StreamRecord {
         started_at: None,
         last_health_check: None,
         restarts: 0,
+        failures: 0,
         exit_code: None,
         error: None,
+        preflight: None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! What follows the end of a worker. Pure: clock and dice are arguments.
 //!
-//! A wanted stream is tried for ever: 1 s doubling to 60 s, ±20 %, from the start again after 60 s
-//! as wanted. Only what no retry can fix ends in *failed*.
+//! A wanted stream is tried for ever. What was on air and fell is put back at once, five times within
+//! ten minutes; everything else climbs a ladder of waits, 1 s doubling to 60 s, ±20 %, which is left
+//! by 60 s on air. Only what no retry can fix ends in *failed*.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,6 +20,11 @@ const POLICY: Policy = Policy {
     healthy_after: Duration::from_secs(60),
     max_attempts: None,
 };
+/// The wait before a worker that was on air is replaced: long enough for the kernel to have ended its
+/// FFmpegs, short enough to be back within two seconds.
+const AT_ONCE: Duration = Duration::from_millis(250);
+/// How often that is granted within [`CRASH_LOOP_WINDOW`].
+const AT_ONCE_TIMES: usize = 5;
 /// More restarts than this within [`CRASH_LOOP_WINDOW`] are told to the operator as a loop.
 const CRASH_LOOP: usize = 10;
 const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(600);
@@ -30,6 +36,8 @@ pub(super) struct Ended {
     pub(super) exit: ExitReason,
     /// What it wrote down, if this worker did.
     pub(super) last_words: Option<WorkerExit>,
+    /// Whether this worker had been on air.
+    pub(super) was_on_air: bool,
 }
 
 /// What follows.
@@ -52,6 +60,8 @@ pub(super) enum Verdict {
 pub(super) struct Restarts {
     backoff: Backoff,
     recent: VecDeque<Instant>,
+    /// Restarts that were granted at once.
+    at_once: VecDeque<Instant>,
 }
 
 // === impl Restarts ===
@@ -59,16 +69,28 @@ pub(super) struct Restarts {
 impl Restarts {
     /// None yet.
     pub(super) fn new() -> Self {
+        Self::after_failures(0)
+    }
+
+    /// On the rung of the ladder where an earlier controller stood.
+    pub(super) fn after_failures(failures: u32) -> Self {
         Self {
-            backoff: Backoff::new(POLICY),
+            backoff: Backoff::resumed(POLICY, failures),
             recent: VecDeque::new(),
+            at_once: VecDeque::new(),
         }
+    }
+
+    /// Failures on the ladder.
+    pub(super) fn failures(&self) -> u32 {
+        self.backoff.attempts()
     }
 
     /// The operator asks for a fresh start.
     pub(super) fn reset(&mut self) {
         self.backoff.reset();
         self.recent.clear();
+        self.at_once.clear();
     }
 
     /// The stream is on air at `now`.
@@ -87,7 +109,26 @@ impl Restarts {
         if ended.is_final() {
             return Verdict::GiveUp(error);
         }
+        if ended.was_on_air && self.grants_at_once(now) {
+            return Verdict::Restart {
+                after: jittered(AT_ONCE, random),
+                error: self.with_loop_hint(error, now),
+            };
+        }
         self.retry(error, now, random)
+    }
+
+    /// Whether a stream that fell off air is put back without a wait. Not on the ladder: what climbs
+    /// it has shown that haste does not help.
+    fn grants_at_once(&mut self, now: Instant) -> bool {
+        forget_before(&mut self.at_once, now, CRASH_LOOP_WINDOW);
+        self.backoff.forget_if_healthy(now);
+        let granted = self.backoff.attempts() == 0 && self.at_once.len() < AT_ONCE_TIMES;
+        if granted {
+            self.backoff.unhealthy();
+            self.at_once.push_back(now);
+        }
+        granted
     }
 
     /// Decides after a start that failed before there was a worker.
@@ -103,26 +144,31 @@ impl Restarts {
 
     fn with_loop_hint(&mut self, error: ErrorReport, now: Instant) -> ErrorReport {
         self.recent.push_back(now);
-        while self
-            .recent
-            .front()
-            .is_some_and(|first| now.duration_since(*first) > CRASH_LOOP_WINDOW)
-        {
-            self.recent.pop_front();
-        }
+        forget_before(&mut self.recent, now, CRASH_LOOP_WINDOW);
         if self.recent.len() <= CRASH_LOOP {
             return error;
         }
         ErrorReport {
             hint: format!(
-                "{}. It has ended {} times within ten minutes; retries go on once a minute. The \
-                 stream's log says what it did last",
+                "{}. It has ended {} times within ten minutes; retries go on, a minute apart at the \
+                 most. The stream's log says what it did last",
                 error.hint.trim_end_matches('.'),
                 self.recent.len()
             ),
             ..error
         }
     }
+}
+
+fn forget_before(times: &mut VecDeque<Instant>, now: Instant, window: Duration) {
+    let old = |first: &Instant| now.duration_since(*first) > window;
+    while times.front().is_some_and(old) {
+        times.pop_front();
+    }
+}
+
+fn jittered(wait: Duration, random: f64) -> Duration {
+    wait.mul_f64(1.0 + POLICY.jitter * (random.clamp(0.0, 1.0) * 2.0 - 1.0))
 }
 
 impl Default for Restarts {
@@ -216,6 +262,14 @@ mod tests {
         Ended {
             exit,
             last_words: None,
+            was_on_air: false,
+        }
+    }
+
+    fn fell(exit: ExitReason) -> Ended {
+        Ended {
+            was_on_air: true,
+            ..ended(exit)
         }
     }
 
@@ -263,6 +317,39 @@ mod tests {
     }
 
     #[test]
+    fn what_fell_off_air_is_put_back_at_once_five_times_in_ten_minutes() {
+        let mut restarts = Restarts::new();
+        let crash = fell(ExitReason::Signal(9));
+        let start = Instant::now();
+        let waits: Vec<u128> = (0..8)
+            .map(|n| {
+                let now = start + Duration::from_secs(n * 20);
+                restarts.healthy(now);
+                wait(&restarts.after(&crash, now, NO_JITTER)).as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [250, 250, 250, 250, 250, 1000, 2000, 4000]);
+
+        let later = start + Duration::from_secs(600 + 61);
+        restarts.healthy(later);
+        let now = later + Duration::from_secs(60);
+        let after = wait(&restarts.after(&crash, now, NO_JITTER));
+        assert_eq!(after.as_millis(), 250, "a minute on air, ten without falls");
+    }
+
+    #[test]
+    fn the_next_controller_stands_on_the_same_rung() {
+        let crash = fell(ExitReason::Signal(9));
+        let mut restarts = Restarts::after_failures(4);
+        let now = Instant::now();
+        assert_eq!(wait(&restarts.after(&crash, now, NO_JITTER)).as_secs(), 16);
+        assert_eq!(restarts.failures(), 5);
+        restarts.healthy(now);
+        restarts.healthy(now + Duration::from_secs(60));
+        assert_eq!(restarts.failures(), 0);
+    }
+
+    #[test]
     fn only_what_no_retry_can_fix_is_given_up() {
         for code in 0..=255 {
             let verdict =
@@ -285,6 +372,7 @@ mod tests {
                     hint: "check it".into(),
                 }),
             }),
+            was_on_air: true,
         };
         let verdict = Restarts::new().after(&ended, Instant::now(), NO_JITTER);
         let Verdict::GiveUp(error) = verdict else {
@@ -315,22 +403,25 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens to a wanted stream, it is tried again within 72 s (60 s + 20 %), never at once.
+        /// Whatever happens to a wanted stream, it is tried again within 72 s (60 s + 20 %), never in a
+        /// hot loop, and as a rule at most once a minute once it is known not to help.
         #[test]
         fn a_wanted_stream_is_always_tried_again_soon(
-            ends in proptest::collection::vec((1_i32..64, 0_u64..100_000, 0.0..1.0_f64, any::<bool>()), 1..200)
+            ends in proptest::collection::vec((1_i32..64, 0_u64..100_000, 0.0..1.0_f64, any::<bool>(), any::<bool>()), 1..200)
         ) {
             let mut restarts = Restarts::new();
             let mut now = Instant::now();
-            for (signal, pause_ms, random, healthy) in ends {
+            for (signal, pause_ms, random, healthy, was_on_air) in ends {
                 now += Duration::from_millis(pause_ms);
                 if healthy {
                     restarts.healthy(now);
                 } else {
                     restarts.unhealthy();
                 }
-                let after = wait(&restarts.after(&ended(ExitReason::Signal(signal)), now, random));
-                prop_assert!(after >= Duration::from_millis(800), "{after:?}");
+                let end = Ended { was_on_air, ..ended(ExitReason::Signal(signal)) };
+                let after = wait(&restarts.after(&end, now, random));
+                let least = if was_on_air { 200 } else { 800 };
+                prop_assert!(after >= Duration::from_millis(least), "{after:?}");
                 prop_assert!(after <= Duration::from_secs(72), "{after:?}");
                 now += after;
             }

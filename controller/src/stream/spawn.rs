@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use storage::atomic::{self, AtomicError};
+use storage::atomic::{self, AtomicError, DiskFault};
 use storage::layout::{Layout, LayoutError};
 use storage::model::job::{JOB_VERSION, Provider};
 use storage::model::problems::Problem;
@@ -123,7 +123,14 @@ pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, St
     if !lasting.is_empty() {
         return Err(StartError::Unusable(lasting));
     }
-    let secrets = secrets(&order.config, settings).map_err(StartError::Keys)?;
+    let (secrets, unset) = secrets(&order.config, settings);
+    if !has_somewhere_to_go(&order.config, &secrets) {
+        return Err(StartError::Keys(unset));
+    }
+    if !unset.is_empty() {
+        // The others are not kept waiting for it; the worker shows it as down.
+        tracing::warn!(stream_id = %order.id, "starting without: {}", list(&unset));
+    }
     let lease = lease(&order.id, settings).await?;
     let (id, generation) = (order.id.clone(), order.generation);
     let job = job(order, settings);
@@ -150,7 +157,7 @@ pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, St
 /// What stands against starting a worker for `config` with the secrets there are now.
 pub(super) fn problems(id: &StreamId, config: &StreamConfig, settings: &Config) -> Vec<Problem> {
     let mut problems = lasting_problems(id, settings);
-    problems.extend(secrets(config, settings).err().unwrap_or_default());
+    problems.extend(secrets(config, settings).1);
     problems
 }
 
@@ -181,7 +188,15 @@ fn named_keys(config: &StreamConfig) -> impl Iterator<Item = (String, &str)> {
         })
 }
 
-fn secrets(config: &StreamConfig, settings: &Config) -> Result<JobSecrets, Vec<Problem>> {
+/// Without destinations there is the preview.
+fn has_somewhere_to_go(config: &StreamConfig, secrets: &JobSecrets) -> bool {
+    let keys = &secrets.stream_keys;
+    let mut needed = config.destinations.iter().map(|to| to.key_env.as_ref());
+    config.destinations.is_empty() || needed.any(|key| key.is_none_or(|key| keys.contains_key(key)))
+}
+
+/// The secrets there are, and what is wrong with those there are not.
+fn secrets(config: &StreamConfig, settings: &Config) -> (JobSecrets, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut secrets = JobSecrets {
         storage_keys: settings.storage_keys.clone(),
@@ -206,11 +221,7 @@ fn secrets(config: &StreamConfig, settings: &Config) -> Result<JobSecrets, Vec<P
             }),
         }
     }
-    if problems.is_empty() {
-        Ok(secrets)
-    } else {
-        Err(problems)
-    }
+    (secrets, problems)
 }
 
 /// Takes the lease once no earlier worker has it, and none has left a process in its control group.
@@ -262,18 +273,29 @@ fn nonce() -> String {
 /// Writes what the worker reads, clears what the last one left, and opens the log.
 fn prepare(layout: &Layout, job: &Job) -> Result<File, StartError> {
     let id = &job.stream_id;
-    layout.create_stream(id)?;
+    if let Err(error) = layout.create_stream(id) {
+        // What lies there is worth less than being on air: position and record, not the job.
+        tracing::error!(stream_id = %id, error_type = "disk", "{}", chain(&error));
+    }
     atomic::remove(&layout.exit(id))?;
     atomic::remove(&layout.socket(id))?;
     let text = serde_json::to_vec_pretty(job).expect("a job holds nothing JSON cannot");
     atomic::write(&layout.job(id), &text)?;
     let path = layout.log(id);
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(&path)
-        .map_err(|source| StartError::Log { path, source })
+    let mut append = OpenOptions::new();
+    append.append(true).create(true).mode(0o640);
+    append.open(&path).or_else(|source| {
+        // A disk that takes no log, because it is full or read-only, takes no stream off air.
+        tracing::error!(
+            stream_id = %id,
+            error_type = DiskFault::of(&source).error_type(),
+            path = %path.display(),
+            "the worker runs without its log: {source}"
+        );
+        append
+            .open("/dev/null")
+            .map_err(|source| StartError::Log { path, source })
+    })
 }
 
 fn spec(id: &StreamId, settings: &Config, lease: Lease, log: File) -> Result<Spec, StartError> {

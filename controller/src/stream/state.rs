@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                start                     media on air
-//!   Stopped ───────────────► Starting ────────────────────► OnAir  (running ⇄ degraded)
+//!   Stopped ──(Checking)───► Starting ────────────────────► OnAir  (running ⇄ degraded)
 //!      ▲  ▲                   │  ▲  │                        │  │
 //!      │  │ gone              │  │  └── stop ──┐    ┌─ stop ─┘  │
 //!      │  └───────────────────┼──┼─────── Stopping              │
@@ -13,7 +13,8 @@
 //! ```
 //!
 //! *Replacing* (ending a silent worker to start another) lies between OnAir or Starting and Backoff.
-//! A worker exists in Starting, OnAir, Stopping and Replacing, and only there; the next one is
+//! *Checking* goes before a start that nobody asked for just now (boot, a retry after a failed check),
+//! and after a worker that could not run here. A worker exists in Starting, OnAir, Stopping and Replacing, and only there; the next one is
 //! started only from a state without one.
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use storage::model::report::ErrorReport;
 use storage::model::{ObservedState, WorkerReport};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::admission::Phase;
 use super::follow::Follower;
@@ -33,6 +35,8 @@ use super::process::Attended;
 pub(super) enum Life {
     /// No worker, none wanted.
     Stopped,
+    /// What a worker cannot do without is being looked at.
+    Checking(Look),
     /// A worker was spawned or adopted and has not been on air yet.
     Starting(Worker),
     /// A worker that is or was on air.
@@ -79,6 +83,29 @@ pub(super) enum Configured {
     NeedsRestart,
 }
 
+/// A look at what a worker cannot do without, under way.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// What became of the worker before, if this machine could not run it: the error unless the look
+    /// finds out better.
+    pub(super) failed: Option<ErrorReport>,
+    /// Ends with this.
+    pub(super) _task: AbortOnDropHandle<()>,
+}
+
+/// What a wait is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A start after a failure; when it is due, its turn among the other streams is asked for.
+    Restart,
+    /// The same, and it is its turn.
+    RestartInTurn,
+    /// A first start, and it is its turn.
+    StartInTurn,
+    /// Another look at what a worker cannot do without.
+    Check,
+}
+
 /// A wait before the next start.
 #[derive(Debug, Clone)]
 pub(super) struct Wait {
@@ -88,6 +115,8 @@ pub(super) struct Wait {
     pub(super) next_restart_at: Timestamp,
     /// Why there is no worker.
     pub(super) error: ErrorReport,
+    /// What follows.
+    pub(super) next: Next,
 }
 
 // === impl Life ===
@@ -97,6 +126,7 @@ impl Life {
     pub(super) fn phase(&self) -> Phase {
         match self {
             Self::Stopped => Phase::Stopped,
+            Self::Checking(_) => Phase::Checking,
             Self::Starting(_) => Phase::Starting,
             Self::OnAir(..) => Phase::OnAir,
             Self::Stopping(_) => Phase::Stopping,
@@ -112,7 +142,7 @@ impl Life {
             Self::Stopped => ObservedState::Stopped,
             // A start that hangs is shown as what it is about to become.
             Self::Starting(worker) if worker.health.is_unresponsive() => ObservedState::Degraded,
-            Self::Starting(_) => ObservedState::Starting,
+            Self::Checking(_) | Self::Starting(_) => ObservedState::Starting,
             Self::OnAir(worker, shortfall) => {
                 if shortfall.is_none() && !worker.health.is_unresponsive() {
                     ObservedState::Running
@@ -133,7 +163,7 @@ impl Life {
             | Self::OnAir(worker, _)
             | Self::Stopping(worker)
             | Self::Replacing(worker, _) => Some(worker),
-            Self::Stopped | Self::Backoff(_) | Self::Failed(_) => None,
+            Self::Stopped | Self::Checking(_) | Self::Backoff(_) | Self::Failed(_) => None,
         }
     }
 
@@ -144,7 +174,7 @@ impl Life {
             | Self::OnAir(worker, _)
             | Self::Stopping(worker)
             | Self::Replacing(worker, _) => Some(worker),
-            Self::Stopped | Self::Backoff(_) | Self::Failed(_) => None,
+            Self::Stopped | Self::Checking(_) | Self::Backoff(_) | Self::Failed(_) => None,
         }
     }
 
@@ -157,7 +187,7 @@ impl Life {
             }
             Self::Backoff(wait) => Some(wait.error.clone()),
             Self::Replacing(_, error) | Self::Failed(error) => Some(error.clone()),
-            Self::Stopped | Self::Stopping(_) => None,
+            Self::Stopped | Self::Checking(_) | Self::Stopping(_) => None,
         }
     }
 

@@ -5,8 +5,8 @@ use programme::StreamFormat;
 use serde::Serialize;
 use storage::model::report::{ItemProblem, PreviewState};
 use storage::model::{
-    DesiredState, DestinationReport, ErrorReport, LiveInputReport, ObservedState, OnAir, StreamId,
-    StreamRecord,
+    DesiredState, DestinationReport, ErrorReport, LiveInputReport, ObservedState, OnAir,
+    PreflightReport, StreamId, StreamRecord,
 };
 
 /// A stream as the API shows it; published by its driver whenever it changes.
@@ -34,6 +34,8 @@ pub struct StreamStatus {
     pub exit_code: Option<i32>,
     /// Why the stream is not as wanted, or was not.
     pub error: Option<ErrorReport>,
+    /// What was found before the last start; `null` before the first.
+    pub preflight: Option<PreflightReport>,
     /// What the viewer sees.
     pub on_air: Option<OnAir>,
     /// The shape on air.
@@ -80,6 +82,7 @@ impl StreamStatus {
             next_restart_at: None,
             exit_code: record.exit_code,
             error: record.error.clone(),
+            preflight: record.preflight.clone(),
             on_air: None,
             format: None,
             destinations: Vec::new(),

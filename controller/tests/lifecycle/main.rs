@@ -162,34 +162,88 @@ async fn the_second_controller_is_refused_and_told_who_is_the_first() {
 }
 
 #[tokio::test]
-async fn a_hand_broken_configuration_is_refused_with_its_place_and_left_alone() {
+async fn a_configuration_broken_by_hand_is_told_and_what_was_in_force_runs_on() {
     let site = Site::with_script("a.mp4");
-    site.controller().await.end(Signal::SIGTERM).await;
+    let controller = site.controller().await;
+    let worker = controller.on_air().await;
+    controller.end(Signal::SIGTERM).await;
+    let broken = "{\n  \"version\": 1,\n  \"streams\": {,}\n}\n";
+    site.write_config(broken);
+
+    let controller = site.controller().await;
+    assert_eq!(pid(&controller.state("running").await), worker);
+    let (_, health) = controller.get("/health").await;
+    let problem = health["problem"].as_str().unwrap();
+    assert_eq!(health["status"], "degraded");
+    assert!(problem.contains("line 3, column 15"), "{problem}");
+    assert!(problem.contains("stream_config.json.bak"), "{problem}");
+    let refused = controller
+        .call("PUT", "/streams/main", &stream("b.mp4"))
+        .await;
+    assert!(refused.0 >= 400, "{refused:?}");
+    assert_eq!(site.read("stream_config.json"), broken);
+
+    site.write_config(&site.read("stream_config.json.bak"));
+    controller.signal(Signal::SIGHUP);
+    until(SOON, "it is well again", async || {
+        let (_, health) = controller.get("/health").await;
+        (health["status"] == "ok").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_configuration_without_a_good_copy_is_refused_with_its_place_and_left_alone() {
+    let site = Site::new();
     let broken = "{\n  \"version\": 1,\n  \"streams\": {,}\n}\n";
     site.write_config(broken);
     let (exit, said) = site.refused().await;
     assert_eq!(exit, ExitReason::Code(78));
     assert!(said.contains("line 3, column 15"), "{said}");
-    assert!(said.contains("stream_config.json.bak"), "{said}");
     assert_eq!(site.read("stream_config.json"), broken);
 }
 
 #[tokio::test]
-async fn a_damaged_state_file_is_refused_and_left_alone() {
+async fn a_damaged_state_file_is_replaced_by_its_good_copy_and_kept() {
     let site = Site::with_script("a.mp4");
     let controller = site.controller().await;
-    controller.on_air().await;
-    controller.post("/streams/stop").await;
-    controller.end(Signal::SIGTERM).await;
-    let damaged = site
-        .read("stream_state.json")
-        .replace("stopped", "sto\u{0}");
+    let worker = controller.on_air().await;
+    controller.crash().await;
+    kill(worker, Signal::SIGKILL);
+    let damaged = site.read("stream_state.json").replace("run", "r\u{0}n");
     storage::atomic::write(&site.path("stream_state.json"), damaged.as_bytes()).unwrap();
-    let (exit, said) = site.refused().await;
-    assert_eq!(exit, ExitReason::Code(78));
-    assert!(said.contains("line ") && said.contains("column "), "{said}");
-    assert!(said.contains("stream_state.json.bak"), "{said}");
-    assert_eq!(site.read("stream_state.json"), damaged);
+
+    let controller = site.controller().await;
+    controller.state("running").await;
+    let said = site.read("controller.err");
+    assert!(
+        said.contains("state_recovered") && said.contains("line "),
+        "{said}"
+    );
+    assert_eq!(site.read("stream_state.json.corrupt"), damaged);
+    assert!(site.read("stream_state.json").contains("running"));
+    let (_, health) = controller.get("/health").await;
+    assert_eq!(health["status"], "ok", "{health}");
+}
+
+#[tokio::test]
+async fn without_any_state_what_is_found_on_air_stays_and_it_is_told() {
+    let site = Site::with_script("a.mp4");
+    let controller = site.controller().await;
+    let worker = controller.on_air().await;
+    controller.crash().await;
+    for name in ["stream_state.json", "stream_state.json.bak"] {
+        storage::atomic::write(&site.path(name), b"\0\0\0\0").unwrap();
+    }
+    let controller = site.controller().await;
+    assert_eq!(pid(&controller.state("running").await), worker);
+    let (_, health) = controller.get("/health").await;
+    assert_eq!(health["status"], "degraded", "{health}");
+    assert!(health["problem"].as_str().unwrap().contains("autostart"));
+    controller.crash().await;
+    let controller = site.controller().await;
+    assert_eq!(pid(&controller.state("running").await), worker);
+    assert_eq!(controller.get("/health").await.1["status"], "ok");
 }
 
 #[tokio::test]
@@ -390,6 +444,99 @@ async fn autostart_puts_a_stream_on_air_with_the_controller() {
     let controller = site.controller().await;
     let status = controller.state("running").await;
     assert_eq!(status["desired"], "running");
+}
+
+#[tokio::test]
+async fn an_autostart_without_ffmpeg_waits_for_it_and_can_be_stopped() {
+    let mut site = Site::new();
+    let main = stream("a.mp4").replacen('{', r#"{"autostart": true, "#, 1);
+    site.write_config(&format!(
+        r#"{{"version": 1, "streams": {{"main": {main}}}}}"#
+    ));
+    site.variable("FFMPEG_BIN", "/nowhere/ffmpeg");
+    let controller = site.controller().await;
+    let status = controller.state("backoff").await;
+    assert_eq!(error_type(&status), "preflight_failed", "{status}");
+    assert_eq!(status["preflight"]["outcome"], "failed");
+    assert_eq!(status["restarts"], 0);
+    let next: Timestamp = status["next_restart_at"].as_str().unwrap().parse().unwrap();
+    let wait = next.duration_since(Timestamp::now()).as_secs();
+    assert!((50..=60).contains(&wait), "tried again in {wait} s");
+    assert!(workers(&site).is_empty());
+    let message = status["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("/nowhere/ffmpeg") && message.contains("FFMPEG_BIN"),
+        "{message}"
+    );
+
+    let (code, status) = controller.post("/streams/stop").await;
+    assert_eq!((code, &status["state"]), (200, &"stopped".into()));
+    controller.crash().await;
+    site.variable("FFMPEG_BIN", "ffmpeg");
+    let controller = site.controller().await;
+    let status = controller.state("running").await;
+    assert_eq!(status["preflight"]["checks"][0]["name"], "ffmpeg");
+    assert_eq!(status["preflight"]["checks"][0]["outcome"], "ok");
+    let found = until(SOON, "the destination was tried", async || {
+        let status = controller.status().await;
+        let checks = status["preflight"]["checks"].as_array()?.clone();
+        checks
+            .into_iter()
+            .find(|check| check["name"] == "destination/main")
+    })
+    .await;
+    assert_eq!(found["outcome"], "warning", "{found}");
+}
+
+#[tokio::test]
+async fn one_of_two_keys_is_enough_to_start_unasked() {
+    let site = Site::new();
+    let main = stream("a.mp4").replacen('{', r#"{"autostart": true, "#, 1).replace(
+        r#""destinations": ["#,
+        r#""destinations": [{"name": "b", "url": "rtmp://127.0.0.1:1/b", "key_env": "B_KEY"}, "#,
+    );
+    site.write_config(&format!(
+        r#"{{"version": 1, "streams": {{"main": {main}}}}}"#
+    ));
+    let controller = site.controller().await;
+    let status = controller.state("running").await;
+    let checks = status["preflight"]["checks"].as_array().unwrap();
+    let key = checks
+        .iter()
+        .find(|check| check["name"] == "key/b")
+        .unwrap();
+    assert_eq!(key["outcome"], "warning", "{key}");
+    controller.post("/streams/stop").await;
+    assert_eq!(
+        controller.post("/streams/start").await.0,
+        422,
+        "asked for, all must be there"
+    );
+}
+
+#[tokio::test]
+async fn a_crash_loop_is_not_forgotten_by_the_next_controller() {
+    let site = Site::with_script("exit-70");
+    let controller = site.controller().await;
+    assert_eq!(controller.post("/streams/start").await.0, 202);
+    until(SOON, "two restarts", async || {
+        let status = controller.status().await;
+        (status["restarts"] == 2 && status["state"] == "backoff").then_some(())
+    })
+    .await;
+    controller.crash().await;
+    let controller = site.controller().await;
+    let status = until(SOON, "it failed again", async || {
+        let status = controller.status().await;
+        (error_type(&status) == "worker_failed" && status["next_restart_at"].is_string())
+            .then_some(status)
+    })
+    .await;
+    let next: Timestamp = status["next_restart_at"].as_str().unwrap().parse().unwrap();
+    let since: Timestamp = status["since"].as_str().unwrap().parse().unwrap();
+    // The fourth rung is 8 s, 20 % shorter at the least.
+    let wait = next.duration_since(since).as_millis();
+    assert!((6_000..10_000).contains(&wait), "waits {wait} ms");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! An installation of its own for each test: directories, the real controller, scripted workers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -23,6 +23,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Directories that outlive the controllers of one test.
 pub(crate) struct Site {
     dir: TempDir,
+    /// Of the next controller.
+    variables: BTreeMap<&'static str, String>,
     /// Workers that were seen, to be ended with the test whatever happens in it.
     seen: Mutex<BTreeSet<i32>>,
 }
@@ -40,8 +42,14 @@ impl Site {
     pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            variables: BTreeMap::new(),
             seen: Mutex::default(),
         }
+    }
+
+    /// Sets a variable of the controllers started from now on.
+    pub(crate) fn variable(&mut self, name: &'static str, value: &str) {
+        self.variables.insert(name, value.to_owned());
     }
 
     /// A site with one configured stream, `main`, of this script.
@@ -67,8 +75,11 @@ impl Site {
     }
 
     fn spec(&self, log: &Path) -> Spec {
-        Spec::new(env!("CARGO_BIN_EXE_stream-controller"))
-            .env("STATE_DIR", self.dir.path())
+        let mut spec = Spec::new(env!("CARGO_BIN_EXE_stream-controller"));
+        for (name, value) in &self.variables {
+            spec = spec.env(*name, value);
+        }
+        spec.env("STATE_DIR", self.dir.path())
             .env("CONTROLLER_BIND", "127.0.0.1:0")
             .env("WORKER_BIN", scripted_worker())
             .env("LOG_FORMAT", "json")

@@ -1,6 +1,7 @@
 //! A bucket of S3, R2 or another server of that protocol.
 
 mod client;
+mod date;
 
 use std::fmt;
 use std::sync::Arc;
@@ -84,6 +85,16 @@ impl S3Store {
         let result = request.prefix(&self.shared.prefix).max_keys(1).send().await;
         result.map_err(|e| self.failed(MediaOperation::List, None, &e))?;
         Ok(())
+    }
+
+    /// See [`super::MediaStore::server_ahead_s`].
+    pub(super) async fn server_ahead_s(&self) -> Option<i64> {
+        let date = date::DateHeader::default();
+        let request = self.client().list_objects_v2().bucket(self.bucket());
+        let request = request.prefix(&self.shared.prefix).max_keys(1);
+        // An answer that refuses tells the time as well.
+        let _ = request.customize().interceptor(date.clone()).send().await;
+        Some(date.seen_s()? - Timestamp::now().as_second())
     }
 
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<MediaObject>, MediaError> {

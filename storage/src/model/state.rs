@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorReport, StreamId};
+use super::{ErrorReport, PreflightReport, StreamId};
 
 /// Version of [`StreamStateFile`] this build writes.
 pub const STATE_VERSION: u32 = 1;
@@ -40,10 +40,16 @@ pub struct StreamRecord {
     pub last_health_check: Option<Timestamp>,
     /// Restarts since the operator's last start.
     pub restarts: u32,
+    /// Failures in a row, which the next wait is reckoned by; forgotten after 60 s on air.
+    #[serde(default)]
+    pub failures: u32,
     /// Exit code of the last worker that ended.
     pub exit_code: Option<i32>,
     /// The last failure.
     pub error: Option<ErrorReport>,
+    /// What was found before the last start.
+    #[serde(default)]
+    pub preflight: Option<PreflightReport>,
 }
 
 /// What the operator wants.

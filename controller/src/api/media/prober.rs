@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::probe::{self, Outcome};
+use crate::media::probe::{self, Outcome};
 
 /// The streams' own FFmpegs come first on a small machine.
 const AT_ONCE: usize = 2;

@@ -24,6 +24,7 @@ impl Driver {
             self.record.since = Timestamp::now();
         }
         self.record.error = self.error();
+        self.record.failures = self.restarts.failures();
         self.remember();
         let status = self.current();
         self.status.send_if_modified(|published| {
@@ -53,7 +54,7 @@ impl Driver {
             return;
         }
         self.remembered = (self.record.clone(), Instant::now());
-        self.ledger.remember(&self.id, self.record.clone());
+        self.machine.ledger.remember(&self.id, self.record.clone());
     }
 
     fn current(&self) -> StreamStatus {

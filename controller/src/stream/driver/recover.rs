@@ -10,10 +10,11 @@ use crate::stream::state::{Configured, Life};
 
 impl Driver {
     /// Adopts a proven worker of a wanted stream, ends whatever else is there, and starts what is
-    /// wanted and missing. `known`: the state file has a record of the stream.
+    /// wanted and missing, after a look at what it cannot do without. `known`: the state file has a
+    /// record of the stream.
     pub(super) async fn recover(&mut self, known: bool, boot: bool) {
         let remembered = self.record.nonce.clone();
-        let found = adopt::look(&self.settings, &self.id, remembered.as_deref()).await;
+        let found = adopt::look(&self.machine.settings, &self.id, remembered.as_deref()).await;
         let autostart = boot && self.stream_config.borrow().autostart;
         if autostart {
             self.record.desired = DesiredState::Running;
@@ -36,7 +37,7 @@ impl Driver {
         }
         if self.record.desired == DesiredState::Running {
             self.want(DesiredState::Running).await;
-            self.start_worker_first().await;
+            self.check(None);
         }
     }
 
@@ -70,6 +71,7 @@ impl Driver {
         // What it was started with may have been edited since.
         worker.configured = Configured::Pending;
         if self.record.desired == DesiredState::Running {
+            self.machine.governor.wants(&self.id, true);
             tracing::info!(stream_id = %self.id, generation, pid, "worker adopted");
             self.life = Life::Starting(worker);
             // It is on air: that is what is shown first, since when it was.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use storage::model::report::WorkerExit;
-use storage::model::{StreamConfig, WorkerReport};
+use storage::model::report::{WorkerExit, exit_code};
+use storage::model::{ErrorReport, StreamConfig, WorkerReport};
 use supervise::ExitReason;
 use supervise::cgroup::Cgroup;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use crate::stream::process::{Attended, Process};
 use crate::stream::request::Applied;
 use crate::stream::restart::{Ended, Verdict};
 use crate::stream::spawn::{self, Order, StartError};
-use crate::stream::state::{Configured, Life, Wait, Worker};
+use crate::stream::state::{Configured, Life, Next, Wait, Worker};
 use crate::stream::worker_link::WorkerLink;
 
 /// Which worker is to be looked after.
@@ -48,7 +49,7 @@ impl Driver {
             config: self.stream_config.borrow().as_ref().clone(),
             generation,
         };
-        match spawn::start(order, &self.settings).await {
+        match spawn::start(order, &self.machine.settings).await {
             Ok(started) => {
                 let identity = Identity {
                     generation,
@@ -87,7 +88,7 @@ impl Driver {
 
     /// Gives `process` its attendant and its follower.
     pub(super) fn look_after(&mut self, process: Process, identity: Identity) -> Worker {
-        let link = WorkerLink::new(self.settings.layout.socket(&self.id));
+        let link = WorkerLink::new(self.machine.settings.layout.socket(&self.id));
         let Identity {
             generation,
             nonce,
@@ -179,9 +180,11 @@ impl Driver {
             return;
         };
         let generation = worker.generation;
+        let was_on_air = matches!(self.life, Life::OnAir(..));
         let ended = Ended {
             exit,
             last_words: self.last_words(generation).await,
+            was_on_air,
         };
         self.record.exit_code = ended.code();
         self.record.pid = None;
@@ -200,7 +203,13 @@ impl Driver {
             _ => {
                 let verdict = self.restarts.after(&ended, Instant::now(), random());
                 self.log_end(generation, exit, &verdict);
-                self.follow_verdict(verdict);
+                match verdict {
+                    // What is missing here may be a thing that comes back.
+                    Verdict::GiveUp(error) if ended.code() == Some(exit_code::CONFIG) => {
+                        self.check(Some(error));
+                    }
+                    verdict => self.follow_verdict(verdict),
+                }
             }
         }
     }
@@ -208,15 +217,21 @@ impl Driver {
     fn follow_verdict(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Restart { after, error } => {
+                self.machine.governor.failed(&self.id, Instant::now());
                 self.last_error = Some(error.clone());
-                self.life = Life::Backoff(Wait {
-                    until: Instant::now() + after,
-                    next_restart_at: Timestamp::now() + after,
-                    error,
-                });
+                self.wait(after, error, Next::Restart);
             }
             Verdict::GiveUp(error) => self.life = Life::Failed(error),
         }
+    }
+
+    pub(super) fn wait(&mut self, after: Duration, error: ErrorReport, next: Next) {
+        self.life = Life::Backoff(Wait {
+            until: Instant::now() + after,
+            next_restart_at: Timestamp::now() + after,
+            error,
+            next,
+        });
     }
 
     fn log_end(&self, generation: u64, exit: ExitReason, verdict: &Verdict) {
@@ -246,7 +261,7 @@ impl Driver {
                 worker.attended.terminate();
                 Life::Stopping(worker)
             }
-            Life::Stopped | Life::Backoff(_) | Life::Failed(_) => Life::Stopped,
+            Life::Stopped | Life::Checking(_) | Life::Backoff(_) | Life::Failed(_) => Life::Stopped,
         };
     }
 
@@ -275,7 +290,7 @@ impl Driver {
     /// its start cannot reach it later.
     async fn push_config(&mut self) {
         let config = self.stream_config.borrow().clone();
-        let link = WorkerLink::new(self.settings.layout.socket(&self.id));
+        let link = WorkerLink::new(self.machine.settings.layout.socket(&self.id));
         let Some(worker) = self.life.worker_mut() else {
             return;
         };
@@ -301,8 +316,8 @@ impl Driver {
     /// them in vain.
     async fn clear_leftovers(&self) {
         let leftovers = [
-            self.settings.layout.socket(&self.id),
-            self.settings.layout.job(&self.id),
+            self.machine.settings.layout.socket(&self.id),
+            self.machine.settings.layout.job(&self.id),
         ];
         for path in leftovers {
             match tokio::fs::remove_file(&path).await {
@@ -315,7 +330,7 @@ impl Driver {
     }
 
     async fn last_words(&self, generation: u64) -> Option<WorkerExit> {
-        let path = self.settings.layout.exit(&self.id);
+        let path = self.machine.settings.layout.exit(&self.id);
         let text = tokio::fs::read(path).await.ok()?;
         let words: WorkerExit = serde_json::from_slice(&text).ok()?;
         (words.generation == generation).then_some(words)

@@ -19,7 +19,7 @@ const LIMITS: CaptureLimits = CaptureLimits {
 /// What came of a look into an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It can be read.
     Media(MediaInfo),
     /// It was read, and is nothing that plays.
@@ -39,14 +39,14 @@ struct Remembered {
 // === impl Outcome ===
 
 impl Outcome {
-    pub(super) fn info(&self) -> Option<&MediaInfo> {
+    pub(crate) fn info(&self) -> Option<&MediaInfo> {
         match self {
             Self::Media(info) => Some(info),
             Self::NotMedia(_) | Self::Failed(_) => None,
         }
     }
 
-    pub(super) fn into_info(self) -> Option<MediaInfo> {
+    pub(crate) fn into_info(self) -> Option<MediaInfo> {
         match self {
             Self::Media(info) => Some(info),
             Self::NotMedia(_) | Self::Failed(_) => None,
@@ -54,13 +54,13 @@ impl Outcome {
     }
 
     /// Holds for as long as the object is the same.
-    pub(super) fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         !matches!(self, Self::Failed(_))
     }
 }
 
 /// Runs `ffprobe` on a ticket of `server`: no signed address in its arguments or words.
-pub(super) async fn look(ffprobe: &Path, server: &MediaServer, key: &str) -> Outcome {
+pub(crate) async fn look(ffprobe: &Path, server: &MediaServer, key: &str) -> Outcome {
     let ticket = match server.ticket(key) {
         Ok(ticket) => ticket,
         Err(error) => return Outcome::Failed(format!("no address for it: {error}")),
@@ -110,7 +110,7 @@ fn is_about_the_way(words: &str) -> bool {
 }
 
 /// Where the outcome for this version of this object is kept.
-pub(super) fn file(dir: &Path, object: &MediaObject) -> PathBuf {
+pub(crate) fn file(dir: &Path, object: &MediaObject) -> PathBuf {
     let mut hash = Sha256::new();
     hash.update(&object.key);
     hash.update([0]);
@@ -120,7 +120,7 @@ pub(super) fn file(dir: &Path, object: &MediaObject) -> PathBuf {
 }
 
 /// Whatever cannot be read is looked into again.
-pub(super) fn recall(path: &Path, object: &MediaObject) -> Option<Outcome> {
+pub(crate) fn recall(path: &Path, object: &MediaObject) -> Option<Outcome> {
     let bytes = std::fs::read(path).ok()?;
     let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
     let same = remembered.key == object.key && remembered.version == object.version();
@@ -128,7 +128,7 @@ pub(super) fn recall(path: &Path, object: &MediaObject) -> Option<Outcome> {
 }
 
 /// A cache that cannot be written costs time, nothing else.
-pub(super) fn remember(path: &Path, object: &MediaObject, outcome: &Outcome) {
+pub(crate) fn remember(path: &Path, object: &MediaObject, outcome: &Outcome) {
     let remembered = Remembered {
         key: object.key.clone(),
         version: object.version(),
