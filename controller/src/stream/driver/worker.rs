@@ -80,7 +80,7 @@ impl Driver {
             return;
         }
         if let StartError::Held(_) = &error {
-            Holders::find(&self.settings, &self.id).end().await;
+            Holders::find(&self.machine.settings, &self.id).end().await;
         }
         let verdict = self.restarts.retry(report, Instant::now(), random());
         self.follow_verdict(verdict);
