@@ -3,10 +3,12 @@
 //! - [`check`]: would it work here, and what is missing.
 //! - [`media`]: list, upload and address what is played.
 //! - [`demo`]: a channel on air from nothing.
+//! - [`workers`]: what is on air without a controller.
 
 pub mod check;
 pub mod demo;
 pub mod media;
+pub mod workers;
 
 /// A line for whoever called.
 #[expect(

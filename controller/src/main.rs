@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use controller::app;
 use controller::cli::media::MediaCommand;
-use controller::cli::{check, demo, media};
+use controller::cli::workers::WorkersCommand;
+use controller::cli::{check, demo, media, workers};
 use controller::config::{Config, Flags, LogFormat, Logging, Place, ProcessVars};
 use supervise::cgroup::Delegated;
 use tokio::runtime::Runtime;
@@ -42,6 +43,11 @@ enum Command {
         #[command(subcommand)]
         command: MediaCommand,
     },
+    /// Find and stop workers while no controller runs.
+    Workers {
+        #[command(subcommand)]
+        command: WorkersCommand,
+    },
     /// Put a channel on air from nothing: makes clips when the media folder is empty, then serves.
     Demo,
 }
@@ -59,17 +65,13 @@ fn main() -> ExitCode {
             };
         }
     };
-    let config = match place().map(|place| Config::read(&cli.flags, ProcessVars::new(), &place)) {
-        Ok(Ok(config)) => config,
-        Ok(Err(errors)) => return fail(&errors.to_string(), USAGE),
+    let place = match place() {
+        Ok(place) => place,
         Err(error) => {
-            return fail(
-                &format!("cannot find out where this runs: {error}"),
-                OS_ERROR,
-            );
+            let message = format!("cannot find out where this runs: {error}");
+            return fail(&message, OS_ERROR);
         }
     };
-    log_to_stderr(&config.logging);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -77,21 +79,40 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}"), OS_ERROR),
     };
-    let code = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&runtime, config),
+    let code = run(&runtime, cli, &place);
+    // A write to a disk that hangs must not keep the program.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+fn run(runtime: &Runtime, cli: Cli, place: &Place) -> ExitCode {
+    let vars = ProcessVars::new();
+    let command = cli.command.unwrap_or(Command::Serve);
+    // Ending what runs must not depend on any other setting.
+    if let Command::Workers { command } = command {
+        return match Config::read_layout(&cli.flags, vars, place) {
+            Ok(layout) => worded(runtime.block_on(workers::run(&layout, command))),
+            Err(errors) => fail(&errors.to_string(), USAGE),
+        };
+    }
+    let config = match Config::read(&cli.flags, vars, place) {
+        Ok(config) => config,
+        Err(errors) => return fail(&errors.to_string(), USAGE),
+    };
+    log_to_stderr(&config.logging);
+    match command {
+        Command::Serve => serve(runtime, config),
+        Command::Workers { .. } => unreachable!("done above"),
         Command::Check { args } => match runtime.block_on(check::run(&config, args)) {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         },
         Command::Media { command } => worded(runtime.block_on(media::run(&config, command))),
         Command::Demo => match runtime.block_on(demo::prepare(&config)) {
-            Ok(()) => serve(&runtime, config),
+            Ok(()) => serve(runtime, config),
             failed => worded(failed),
         },
-    };
-    // A write to a disk that hangs must not keep the program.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    }
 }
 
 fn serve(runtime: &Runtime, config: Config) -> ExitCode {

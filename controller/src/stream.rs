@@ -24,6 +24,7 @@ mod restart;
 mod spawn;
 mod state;
 pub mod status;
+mod survivor;
 mod worker_link;
 
 pub(crate) use driver::{Beginning, Driver, Machine};
@@ -32,3 +33,4 @@ pub(crate) use orphan::end_orphans;
 pub use request::{Applied, RequestError, Take};
 pub(crate) use spawn::lasting_problems;
 pub use status::{ProgrammeStatus, StreamStatus};
+pub(crate) use survivor::Survivor;

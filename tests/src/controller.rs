@@ -279,12 +279,29 @@ impl Controller {
         read(&self.directory.path().join("controller.log"))
     }
 
+    /// The variables it runs with.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     /// Runs a script of the repository against this controller.
     pub fn script(&self, name: &str, arguments: &[&str]) -> (i32, String) {
+        self.script_with(name, arguments, &BTreeMap::new())
+    }
+
+    /// The same with more variables.
+    pub fn script_with(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        variables: &BTreeMap<String, String>,
+    ) -> (i32, String) {
         let script = repository().join("scripts").join(name);
         let mut command = std::process::Command::new("timeout");
         command.arg("30").arg(&script).args(arguments);
+        command.envs(variables);
         command.env("CONTROLLER_URL", format!("http://{}", self.address));
+        command.env("CONTROLLER_BIN", binary("stream-controller"));
         if let Some(token) = &self.token {
             command.env("CONTROLLER_API_TOKEN", token);
         }

@@ -22,6 +22,8 @@ mod scripts;
 mod secrets;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/survival.rs"]
+mod survival;
 #[path = "e2e/systemd.rs"]
 mod systemd;
 #[path = "e2e/upload.rs"]

@@ -23,13 +23,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Json, Query, State};
+use axum::extract::{Json, Query, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use serde::{Deserialize, Serialize};
 use storage::model::{StreamConfig, WorkerReport};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+use crate::wish::Contact;
 
 pub use command::{Command, ControlPort, FormatChanged, NoLiveInput, NothingToSkip, Take};
 use error::ApiError;
@@ -49,11 +53,13 @@ struct Control {
     end: CancellationToken,
 }
 
-/// Answers on `socket` until `end` is cancelled; the socket's file is gone then.
+/// Answers on `socket` until `end` is cancelled; the socket's file is gone then. Each request is
+/// noted as a `contact`.
 pub async fn serve(
     socket: ControlSocket,
     port: ControlPort,
     logs: LogRing,
+    contact: Contact,
     end: CancellationToken,
 ) {
     let control = Arc::new(Control {
@@ -61,7 +67,7 @@ pub async fn serve(
         logs,
         end: end.clone(),
     });
-    let router = router(control);
+    let router = router(control).layer(from_fn_with_state(contact, note_contact));
     let (listener, file) = socket.into_parts();
     let served = axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned());
     if let Err(error) = served.await {
@@ -83,6 +89,11 @@ fn router(control: Arc<Control>) -> Router {
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .with_state(control)
+}
+
+async fn note_contact(State(contact): State<Contact>, request: Request, next: Next) -> Response {
+    contact.note();
+    next.run(request).await
 }
 
 async fn status(State(control): State<Arc<Control>>) -> Json<WorkerReport> {

@@ -25,3 +25,4 @@ pub mod preview;
 pub mod source;
 pub mod startup;
 pub mod timeline;
+pub mod wish;

@@ -18,6 +18,7 @@ use storage::model::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalogue::Catalogue;
 use crate::control::{self, Command, ControlPort, ControlSocket, SocketError};
@@ -28,6 +29,7 @@ use crate::logging::LogRing;
 use crate::playout::{self, Ended, Parts, Playout};
 use crate::position::PositionStore;
 use crate::source::{Programs, Slate, SourceContext};
+use crate::wish::{Contact, Wish};
 
 /// How long the items are looked at before `"auto"` is settled by what was seen.
 const AUTO_FORMAT_LIMIT: Duration = Duration::from_secs(5);
@@ -60,13 +62,16 @@ pub async fn run(
     };
     let journal = Journal::start(&job, Begin::Afresh);
     let closed = CancellationToken::new();
-    let control = tokio::spawn(control::serve(socket, port, logs, closed.clone()));
+    let contact = Contact::new();
+    let shutdown = unwanted(&job, &contact, shutdown);
+    let control = control::serve(socket, port, logs, contact, closed.clone());
+    let control = tokio::spawn(control);
     let built = tokio::select! {
         parts = build(job, &secrets, journal.clone(), report, commands) => Some(parts),
-        () = shutdown.cancelled() => None,
+        () = shutdown.token.cancelled() => None,
     };
     let ended = match built {
-        Some(Ok(parts)) => Ok(Playout::new(parts).run(&shutdown).await),
+        Some(Ok(parts)) => Ok(Playout::new(parts).run(&shutdown.token).await),
         Some(Err(error)) => Err(error),
         None => Ok(Ended::Stopped),
     };
@@ -82,6 +87,25 @@ pub async fn run(
     journal.note(Stamp::now(), AirEvent::Ended { code: exit.code });
     journal.close().await;
     exit
+}
+
+/// What ends the stream: the signal, or nobody's wish for it.
+struct Shutdown {
+    token: CancellationToken,
+    _watch: AbortOnDropHandle<()>,
+}
+
+fn unwanted(job: &Job, contact: &Contact, signal: CancellationToken) -> Shutdown {
+    let token = signal.child_token();
+    let gone = Wish::of(job).gone(contact.clone());
+    let ending = token.clone();
+    Shutdown {
+        token,
+        _watch: AbortOnDropHandle::new(tokio::spawn(async move {
+            gone.await;
+            ending.cancel();
+        })),
+    }
 }
 
 async fn build(

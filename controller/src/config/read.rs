@@ -59,26 +59,45 @@ impl Config {
         vars: impl Vars + 'static,
         place: &Place,
     ) -> Result<Self, ConfigErrors> {
-        let vars: Arc<dyn Vars> = Arc::new(vars);
-        let mut reader = Reader {
-            flags,
-            keyring: Keyring::new(Arc::clone(&vars)),
-            vars,
-            place,
-            errors: Vec::new(),
-        };
-        let config = reader.config();
-        if reader.errors.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigErrors(reader.errors))
-        }
+        Reader::new(flags, vars, place).outcome(Reader::config)
+    }
+
+    /// Reads only where everything is: for what must work whatever the other settings are.
+    ///
+    /// # Errors
+    /// With every mistake in the directories.
+    pub fn read_layout(
+        flags: &Flags,
+        vars: impl Vars + 'static,
+        place: &Place,
+    ) -> Result<Layout, ConfigErrors> {
+        Reader::new(flags, vars, place).outcome(Reader::layout)
     }
 }
 
 // === impl Reader ===
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(flags: &'a Flags, vars: impl Vars + 'static, place: &'a Place) -> Self {
+        let vars: Arc<dyn Vars> = Arc::new(vars);
+        Self {
+            flags,
+            keyring: Keyring::new(Arc::clone(&vars)),
+            vars,
+            place,
+            errors: Vec::new(),
+        }
+    }
+
+    fn outcome<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, ConfigErrors> {
+        let found = read(&mut self);
+        if self.errors.is_empty() {
+            Ok(found)
+        } else {
+            Err(ConfigErrors(self.errors))
+        }
+    }
+
     /// A mistake leaves a stand-in in the result, which then is not returned.
     fn config(&mut self) -> Config {
         let layout = self.layout();

@@ -23,9 +23,9 @@ pub(crate) async fn end_orphans(settings: &Config, known: &BTreeSet<StreamId>) {
 }
 
 /// Streams that a worker has left something of, or still runs for.
-pub(super) fn with_traces(settings: &Config) -> BTreeSet<StreamId> {
+fn with_traces(settings: &Config) -> BTreeSet<StreamId> {
     let groups = group::all(settings.cgroup.as_ref()).into_iter();
-    let mut ids = found(&settings.layout.runtime_dir);
+    let mut ids = traces(&settings.layout.runtime_dir);
     ids.extend(groups.map(|(id, _)| id));
     ids
 }
@@ -53,7 +53,8 @@ async fn end_orphan(settings: &Config, id: StreamId) {
     }
 }
 
-fn found(runtime_dir: &Path) -> BTreeSet<StreamId> {
+/// Streams that have files of a worker.
+pub(super) fn traces(runtime_dir: &Path) -> BTreeSet<StreamId> {
     let Ok(entries) = std::fs::read_dir(runtime_dir) else {
         return BTreeSet::new();
     };

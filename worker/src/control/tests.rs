@@ -70,7 +70,13 @@ fn serve_one() -> Served {
         report,
         commands: commands_to,
     };
-    let task = tokio::spawn(serve(socket, port, logs.clone(), end.clone()));
+    let task = tokio::spawn(serve(
+        socket,
+        port,
+        logs.clone(),
+        Contact::new(),
+        end.clone(),
+    ));
     Served {
         _dir: dir,
         path,

@@ -1,0 +1,151 @@
+//! A worker without its controller: it goes on, is found again, and ends when it is to end.
+
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
+
+use e2e::controller::{Controller, Setup, to_one};
+use e2e::media;
+use e2e::process;
+use e2e::rtmp::Receiver;
+use e2e::viewer::Report;
+use e2e::wait;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(15);
+
+struct World {
+    controller: Controller,
+    receiver: Receiver,
+    worker: i32,
+    _folder: tempfile::TempDir,
+}
+
+/// A stream of one long local file, on air.
+fn world() -> World {
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let receiver = Receiver::start();
+    let setup = Setup::local(folder.path()).stream("main", to_one(&receiver.url()));
+    let controller = setup.start();
+    controller.start("main");
+    controller.wait_state("main", "running", SOON);
+    receiver.wait_for_span(1_000, SOON);
+    World {
+        worker: controller.worker_pid("main"),
+        controller,
+        receiver,
+        _folder: folder,
+    }
+}
+
+fn is_gone(pid: i32) -> bool {
+    process::Process::read(pid).is_none_or(|process| process.state == 'Z')
+}
+
+/// Up to `most` milliseconds, another span each time.
+fn random(state: &mut u64, most: u64) -> Duration {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    Duration::from_millis((*state >> 33) % most)
+}
+
+#[test]
+fn fifty_kills_of_the_controller_are_not_noticed_by_the_viewer() {
+    let mut world = world();
+    let since = world.controller.status("main")["since"].clone();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seed = now.expect("after 1970").as_secs();
+    let mut state = seed;
+    let mut adoptions = Vec::new();
+    for kill in 0..50 {
+        wait::observe(random(&mut state, 300));
+        world.controller.kill();
+        world.controller.start_again();
+        // Every other one is killed whatever it is doing.
+        if kill % 2 == 1 {
+            continue;
+        }
+        let serving = Instant::now();
+        let adopted =
+            |status: &Value| status["pid"] == world.worker && status["on_air"].is_object();
+        let status = world.controller.wait("main", "adopted", SOON, adopted);
+        adoptions.push(serving.elapsed());
+        assert_eq!(
+            status["state"], "running",
+            "kill {kill}, seed {seed}: {status:#}"
+        );
+        assert_eq!(status["since"], since, "kill {kill}, seed {seed}");
+    }
+    adoptions.sort_unstable();
+    let median = adoptions[adoptions.len() / 2];
+    assert!(
+        median < Duration::from_secs(1),
+        "status after {median:?}: {adoptions:?}"
+    );
+    let status = world.controller.wait_state("main", "running", SOON);
+    assert_eq!(status["pid"], world.worker, "seed {seed}");
+    assert_eq!(status["restarts"], 0, "seed {seed}");
+    Report::of(&world.receiver.only_connection().messages).assert_seamless(media::FPS);
+
+    // The last of them learns how the worker of the first one ended.
+    process::signal(world.worker, Signal::SIGTERM);
+    let ended = |status: &Value| status["restarts"] == 1 && status["exit_code"] == 0;
+    world.controller.wait("main", "its exit code", SOON, ended);
+}
+
+#[test]
+fn a_worker_without_a_controller_is_found_and_stopped_by_stop_sh() {
+    let mut world = world();
+    let environment = world.controller.variables().clone();
+    let stop = |world: &World| {
+        world
+            .controller
+            .script_with("stop.sh", &["main"], &environment)
+    };
+    // One that is there and does not answer is not overridden.
+    world.controller.signal(Signal::SIGSTOP);
+    let (code, said) = stop(&world);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains(&world.controller.pid().to_string()), "{said}");
+    assert!(!is_gone(world.worker));
+
+    world.controller.kill();
+    let (code, said) = stop(&world);
+    assert_eq!((code, said.contains("main: stopped")), (0, true), "{said}");
+    assert!(is_gone(world.worker));
+    assert!(
+        world.receiver.look(|all| all[0].unpublished),
+        "said goodbye"
+    );
+
+    world.controller.start_again();
+    let status = world.controller.status("main");
+    assert_eq!(status["desired"], "stopped", "{status:#}");
+    wait::until("ready", SOON, || {
+        let ready = world.controller.call("GET", "/health/ready", &Value::Null);
+        (ready.status == 200).then_some(())
+    });
+    assert_eq!(world.controller.status("main")["state"], "stopped");
+}
+
+#[test]
+fn a_worker_that_nobody_wants_or_looks_after_ends_itself() {
+    let mut world = world();
+    world.controller.kill();
+    let alone = Instant::now();
+    let path = world.controller.directory().join("state/stream_state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["streams"]["main"]["desired"] = json!("stopped");
+    state.as_object_mut().unwrap().remove("checksum");
+    fs::write(&path, state.to_string()).unwrap();
+    wait::until("it ends itself", Duration::from_secs(75), || {
+        is_gone(world.worker).then_some(())
+    });
+    assert!(alone.elapsed() > Duration::from_secs(25), "not at once");
+    assert!(
+        world.receiver.look(|all| all[0].unpublished),
+        "said goodbye"
+    );
+    assert_eq!(world.receiver.connections().len(), 1);
+}
