@@ -47,6 +47,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use storage::layout::Layout;
 use storage::media::MediaStore;
 use storage::media::server::MediaServer;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -60,6 +61,7 @@ use self::media::Prober;
 use self::schema::Rendered;
 use crate::config::Config;
 use crate::registry::Registry;
+use crate::upstream::obs::ObsStatus;
 
 /// No configuration is near this; uploads go to `/local-media` or straight to the bucket.
 const BODY_LIMIT_BYTES: usize = 256 * 1024;
@@ -72,6 +74,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The media; a local folder must be the one with `served_at`.
     pub store: MediaStore,
+    /// OBS, where there is one.
+    pub obs: Option<watch::Receiver<ObsStatus>>,
     /// Loopback tickets of `store`.
     pub media_server: MediaServer,
     /// Cancelled when the controller goes down: open event streams end then.
@@ -185,6 +189,7 @@ part!(Registry, parts.registry);
 part!(MediaStore, parts.store);
 part!(CancellationToken, parts.closing);
 part!(Layout, layout);
+part!(Option<watch::Receiver<ObsStatus>>, parts.obs);
 part!(Prober, prober);
 part!(Started, started);
 part!(Rendered, document);

@@ -37,6 +37,7 @@ use crate::api::{self, Parts};
 use crate::config::Config;
 use crate::media::{self, OpenMediaError};
 use crate::registry::{End, OpenError, Opening, Registry};
+use crate::upstream::obs;
 
 /// Requests under way get this long when the controller ends.
 const API_GRACE: Duration = Duration::from_secs(2);
@@ -103,7 +104,9 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
 
     let mut tasks = JoinSet::new();
     let registry = prepared.opening.start(&mut tasks);
+    let obs = config.obs.clone();
     let parts = Parts {
+        obs: obs.map(|obs| obs::start(obs, registry.clone(), &mut tasks)),
         registry: registry.clone(),
         store,
         media_server,

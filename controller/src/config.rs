@@ -15,6 +15,8 @@ use storage::model::StorageSettings;
 use storage::secret::Secret;
 use supervise::cgroup::Delegated;
 
+use crate::upstream::obs::ObsConfig;
+
 pub use flags::{Flags, SECRETS, SETTINGS, Setting};
 pub use read::{ConfigErrors, Place};
 pub use vars::{Keyring, MapVars, ProcessVars, Vars};
@@ -51,6 +53,8 @@ pub struct Config {
     pub allow_argv_secrets: bool,
     /// How to log, here and in the workers.
     pub logging: Logging,
+    /// OBS, where there is one.
+    pub obs: Option<ObsConfig>,
     /// Finds the stream keys that destinations name by `key_env`.
     pub keyring: Keyring,
     /// Where workers get control groups of their own, see [`Place`].

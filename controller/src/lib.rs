@@ -17,6 +17,7 @@ pub mod media;
 pub mod preflight;
 pub mod registry;
 pub mod stream;
+pub mod upstream;
 
 /// An error and its causes in one line: no `Display` here repeats its source.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

@@ -21,6 +21,7 @@ pub mod flv;
 pub mod http;
 pub mod media;
 pub mod nginx;
+pub mod obs;
 pub mod process;
 pub mod rtmp;
 pub mod s3;

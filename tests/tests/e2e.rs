@@ -10,6 +10,8 @@ mod destinations;
 mod ffmpeg_versions;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/obs.rs"]
+mod obs;
 #[path = "e2e/on_air.rs"]
 mod on_air;
 #[path = "e2e/page.rs"]

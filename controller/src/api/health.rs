@@ -7,12 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::error::ErrorBody;
 use super::streams::StreamLine;
 use crate::registry::Registry;
+use crate::upstream::obs::ObsStatus;
 
 /// When this process began to serve.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,8 @@ pub(super) struct Health {
     version: &'static str,
     uptime_s: u64,
     streams: Vec<StreamLine>,
+    /// OBS, where there is one.
+    obs: Option<ObsStatus>,
 }
 
 /// How the controller itself is; a stream's trouble is told in its own line.
@@ -54,6 +58,7 @@ pub(super) struct Probe {
 pub(super) async fn health(
     State(registry): State<Registry>,
     State(Started(since)): State<Started>,
+    State(obs): State<Option<watch::Receiver<ObsStatus>>>,
 ) -> Json<Health> {
     let problem = registry.storage_fault();
     let status = match &problem {
@@ -67,6 +72,7 @@ pub(super) async fn health(
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: since.elapsed().as_secs(),
         streams: StreamLine::all(&registry),
+        obs: obs.map(|obs| obs.borrow().clone()),
     })
 }
 

@@ -117,6 +117,41 @@ pub const SETTINGS: &[Setting] = &[
         "Publish to keyed destinations even when this FFmpeg takes the key only on its command line, where other users can read it [default: false]",
     ),
     setting(
+        "OBS_WEBSOCKET_URL",
+        "URL",
+        "OBS to be watched, as ws://127.0.0.1:4455 [default: none]",
+    ),
+    setting(
+        "OBS_OWNER_SOURCES",
+        "NAMES",
+        "OBS sources whose being on asks for the air, comma-separated",
+    ),
+    setting(
+        "OBS_STREAM",
+        "ID",
+        "Stream whose air they ask for [default: the only one]",
+    ),
+    setting(
+        "OBS_INPUT",
+        "NAME",
+        "Live input OBS streams to [default: ingest]",
+    ),
+    setting(
+        "OBS_DEBOUNCE_S",
+        "SECONDS",
+        "How long a source must be on or off to count, 0 to 60 [default: 5]",
+    ),
+    setting(
+        "OBS_INGEST_URL",
+        "URL",
+        "Where OBS is told to stream to, as rtmp://127.0.0.1:1935/live [default: where it is set to]",
+    ),
+    setting(
+        "OBS_RESTART_COMMAND",
+        "COMMAND",
+        "Starts OBS again when it crashed or hangs, at most three times in a row [default: none]",
+    ),
+    setting(
         "LOG_FORMAT",
         "json|pretty",
         "Shape of log lines [default: pretty at a terminal, else json]",
@@ -129,6 +164,8 @@ pub const SECRETS: &[&str] = &[
     "CONTROLLER_API_TOKEN",
     "STORAGE_ACCESS_KEY_ID",
     "STORAGE_SECRET_ACCESS_KEY",
+    "OBS_WEBSOCKET_PASSWORD",
+    "OBS_INGEST_KEY",
 ];
 
 // === impl Setting ===

@@ -1,5 +1,7 @@
 //! Reading [`Config`] and collecting what is wrong with it.
 
+mod obs;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -115,6 +117,7 @@ impl<'a> Reader<'a> {
             ffmpeg_bin: self.program("FFMPEG_BIN", Path::new("ffmpeg")),
             ffprobe_bin: self.program("FFPROBE_BIN", Path::new("ffprobe")),
             allow_argv_secrets: self.flag("ALLOW_ARGV_SECRETS"),
+            obs: self.obs(),
             logging: self.logging(),
             keyring: self.keyring.clone(),
             cgroup: self.place.cgroup.clone(),

@@ -1,0 +1,3 @@
+//! Who else has a say in what is on air: OBS, and media servers in front of us.
+
+pub mod obs;

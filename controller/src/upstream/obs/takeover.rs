@@ -1,0 +1,340 @@
+//! When OBS's owner takes the air and gives it back. Pure.
+//!
+//! ```text
+//!          a source on for the debounce                sources off for the debounce
+//!  quiet ────────────────────────────────► wanted ────────────────────────────────► quiet
+//!           take live, start streaming       │  ▲        take programme, stop streaming
+//!                                    30 s    ▼  │ media
+//!                             without media  card
+//! ```
+//!
+//! What is not known (OBS does not answer) changes nothing: taking the air away from a feed that still
+//! arrives would be worse than leaving it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a wanted feed may take to arrive before the card tells viewers that it will.
+pub(super) const CARD_AFTER: Duration = Duration::from_secs(30);
+/// A stream that does not run although it is wanted is started again this often.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(4);
+
+/// What is seen of OBS and of the input it streams to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// One of the owner's sources is on.
+    pub(super) owner_on: bool,
+    /// OBS pushes, or tries to.
+    pub(super) streaming: bool,
+    /// Its media is there: the input is ready.
+    pub(super) media: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Put the input on air as soon as it is ready.
+    TakeLive,
+    /// Give the air back.
+    TakeProgramme,
+    /// Tell viewers that somebody is about to go live.
+    ShowCard,
+    /// Have OBS stream to the ingest.
+    StartStream,
+    /// Have OBS stop it.
+    StopStream,
+}
+
+/// How far a takeover is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The programme's time.
+    Quiet,
+    /// The owner wants the air; their media is awaited, or has it.
+    Wanted,
+    /// Their media did not come in time: the card is shown.
+    Card,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Takeover {
+    debounce: Duration,
+    phase: Phase,
+    /// Since when the sources say something else than the phase.
+    otherwise_since: Option<Instant>,
+    /// Since when media is awaited.
+    awaiting_since: Option<Instant>,
+    started_at: Option<Instant>,
+    /// OBS streams because it was told to.
+    ours: bool,
+}
+
+// === impl Takeover ===
+
+impl Takeover {
+    /// Nobody is on air; a change of the sources counts when it has lasted for `debounce`.
+    pub(super) fn new(debounce: Duration) -> Self {
+        Self {
+            debounce,
+            phase: Phase::Quiet,
+            otherwise_since: None,
+            awaiting_since: None,
+            started_at: None,
+            ours: false,
+        }
+    }
+
+    /// How far it is.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Looks at what is seen at `now`; the result is to be done in this order.
+    pub(super) fn step(&mut self, now: Instant, seen: Seen) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let wanted = self.phase != Phase::Quiet;
+        if seen.owner_on == wanted {
+            self.otherwise_since = None;
+        } else if now >= *self.otherwise_since.get_or_insert(now) + self.debounce {
+            self.otherwise_since = None;
+            if seen.owner_on {
+                self.phase = Phase::Wanted;
+                self.awaiting_since = Some(now);
+                self.started_at = None;
+                acts.push(Act::TakeLive);
+            } else {
+                self.phase = Phase::Quiet;
+                acts.push(Act::TakeProgramme);
+            }
+        }
+        match self.phase {
+            Phase::Quiet => self.stop_streaming(seen, &mut acts),
+            Phase::Wanted | Phase::Card => {
+                self.keep_streaming(now, seen, &mut acts);
+                self.await_media(now, seen, &mut acts);
+            }
+        }
+        acts
+    }
+
+    /// A stop that OBS did not do is asked for again at the next look.
+    fn stop_streaming(&mut self, seen: Seen, acts: &mut Vec<Act>) {
+        if self.ours && seen.streaming {
+            acts.push(Act::StopStream);
+        } else {
+            self.ours = false;
+        }
+    }
+
+    /// Whoever stops it by hand while their sources are on has made a mistake.
+    fn keep_streaming(&mut self, now: Instant, seen: Seen, acts: &mut Vec<Act>) {
+        let due = self
+            .started_at
+            .is_none_or(|at| now >= at + START_AGAIN_AFTER);
+        if !seen.streaming && due {
+            self.started_at = Some(now);
+            self.ours = true;
+            acts.push(Act::StartStream);
+        }
+    }
+
+    fn await_media(&mut self, now: Instant, seen: Seen, acts: &mut Vec<Act>) {
+        if seen.media {
+            self.awaiting_since = None;
+            if self.phase == Phase::Card {
+                self.phase = Phase::Wanted;
+                acts.push(Act::TakeLive);
+            }
+        } else if now >= *self.awaiting_since.get_or_insert(now) + CARD_AFTER
+            && self.phase == Phase::Wanted
+        {
+            self.phase = Phase::Card;
+            acts.push(Act::ShowCard);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const OFF: Seen = Seen {
+        owner_on: false,
+        streaming: false,
+        media: false,
+    };
+    const ON: Seen = Seen {
+        owner_on: true,
+        ..OFF
+    };
+    const PUSHING: Seen = Seen {
+        streaming: true,
+        ..ON
+    };
+    const LIVE: Seen = Seen {
+        media: true,
+        ..PUSHING
+    };
+
+    /// Looks once a second at what is there; what was done, with its second.
+    fn run(takeover: &mut Takeover, start: Instant, seen: &[(u64, Seen)]) -> Vec<(u64, Act)> {
+        let end = seen.last().expect("something is seen").0;
+        let mut done = Vec::new();
+        for second in 0..=end {
+            let at = seen.iter().rfind(|(from, _)| *from <= second);
+            let acts = takeover.step(start + SECOND * second as u32, at.expect("from 0").1);
+            done.extend(acts.into_iter().map(|act| (second, act)));
+        }
+        done
+    }
+
+    #[test]
+    fn a_takeover_from_the_source_to_the_programme() {
+        let mut takeover = Takeover::new(5 * SECOND);
+        let seen = [
+            (0, OFF),
+            (3, ON),
+            (9, PUSHING),
+            (10, LIVE),
+            (
+                60,
+                Seen {
+                    owner_on: false,
+                    ..LIVE
+                },
+            ),
+            (66, OFF),
+            (70, OFF),
+        ];
+        assert_eq!(
+            run(&mut takeover, Instant::now(), &seen),
+            [
+                (8, Act::TakeLive),
+                (8, Act::StartStream),
+                (65, Act::TakeProgramme),
+                (65, Act::StopStream)
+            ]
+        );
+        assert_eq!(takeover.phase(), Phase::Quiet);
+    }
+
+    #[test]
+    fn a_flicker_is_not_a_wish() {
+        let mut takeover = Takeover::new(5 * SECOND);
+        let seen = [(0, OFF), (2, ON), (6, OFF), (7, ON), (11, OFF), (30, OFF)];
+        assert_eq!(run(&mut takeover, Instant::now(), &seen), []);
+        let seen = [
+            (0, ON),
+            (5, LIVE),
+            (
+                20,
+                Seen {
+                    owner_on: false,
+                    ..LIVE
+                },
+            ),
+            (24, LIVE),
+            (40, LIVE),
+        ];
+        let done = run(&mut takeover, Instant::now(), &seen);
+        assert_eq!(done, [(5, Act::TakeLive)]);
+    }
+
+    #[test]
+    fn media_that_does_not_come_is_announced_by_the_card() {
+        let mut takeover = Takeover::new(Duration::ZERO);
+        let seen = [(0, ON), (1, PUSHING), (40, LIVE), (41, LIVE)];
+        assert_eq!(
+            run(&mut takeover, Instant::now(), &seen),
+            [
+                (0, Act::TakeLive),
+                (0, Act::StartStream),
+                (30, Act::ShowCard),
+                (40, Act::TakeLive)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stream_stopped_by_hand_is_started_within_ten_seconds() {
+        let mut takeover = Takeover::new(Duration::ZERO);
+        let seen = [(0, ON), (1, LIVE), (50, ON), (58, LIVE), (60, LIVE)];
+        let done = run(&mut takeover, Instant::now(), &seen);
+        let starts: Vec<_> = done
+            .iter()
+            .filter(|(_, act)| *act == Act::StartStream)
+            .collect();
+        assert_eq!(
+            starts,
+            [
+                &(0, Act::StartStream),
+                &(50, Act::StartStream),
+                &(54, Act::StartStream)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stream_the_owner_started_is_theirs_to_stop() {
+        let mut takeover = Takeover::new(Duration::ZERO);
+        let pushing = Seen {
+            streaming: true,
+            ..OFF
+        };
+        assert_eq!(
+            run(
+                &mut takeover,
+                Instant::now(),
+                &[(0, pushing), (30, pushing)]
+            ),
+            []
+        );
+        let seen = [
+            (0, LIVE),
+            (
+                10,
+                Seen {
+                    owner_on: false,
+                    ..LIVE
+                },
+            ),
+            (20, pushing),
+        ];
+        assert_eq!(
+            run(&mut takeover, Instant::now(), &seen),
+            [(0, Act::TakeLive), (10, Act::TakeProgramme)]
+        );
+    }
+
+    proptest! {
+        /// Live is taken exactly as often as the air is given back, in turns, whatever is seen.
+        #[test]
+        fn takes_and_returns_alternate(
+            looks in prop::collection::vec((0u64..9, any::<[bool; 3]>()), 1..200),
+        ) {
+            let mut takeover = Takeover::new(5 * SECOND);
+            let mut now = Instant::now();
+            let mut wanted = false;
+            for (pause, [owner_on, streaming, media]) in looks {
+                now += SECOND * pause as u32;
+                for act in takeover.step(now, Seen { owner_on, streaming, media }) {
+                    match act {
+                        Act::TakeProgramme => {
+                            prop_assert!(wanted);
+                            wanted = false;
+                        }
+                        Act::TakeLive => wanted = true,
+                        Act::ShowCard | Act::StartStream => prop_assert!(wanted),
+                        Act::StopStream => prop_assert!(!wanted),
+                    }
+                }
+                prop_assert_eq!(wanted, takeover.phase() != Phase::Quiet);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A real OBS: what is made in it, what its owner's hand causes, and what its end does.
+
+use std::time::Duration;
+
+use e2e::controller::{Controller, Setup};
+use e2e::media;
+use e2e::obs::Obs;
+use e2e::rtmp::Receiver;
+use e2e::wait;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::skipped;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn setup(obs_url: &str) -> (tempfile::TempDir, Setup) {
+    let folder = media::folder(&[("a.mp4", &media::ten()[0].1)]);
+    let setup = Setup::local(folder.path())
+        .stream("main", serde_json::json!({"format": media::format()}))
+        .variable("OBS_WEBSOCKET_URL", obs_url)
+        .variable("OBS_OWNER_SOURCES", "Camera")
+        .variable("OBS_DEBOUNCE_S", "1");
+    (folder, setup)
+}
+
+fn obs_of(controller: &Controller) -> Value {
+    controller.get("/health")["obs"].clone()
+}
+
+fn wait_for(
+    controller: &Controller,
+    what: &str,
+    limit: Duration,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
+    wait::until(what, limit, || {
+        Some(obs_of(controller)).filter(|obs| wanted(obs))
+    })
+}
+
+#[test]
+fn a_source_switched_on_makes_obs_stream_and_switched_off_stop() {
+    let Some(obs) = Obs::start() else {
+        return skipped("obs is not installed");
+    };
+    let ingest = Receiver::start();
+    let (_folder, setup) = setup(&obs.url());
+    let controller = setup
+        .variable("OBS_INGEST_URL", &ingest.url())
+        .variable("OBS_INGEST_KEY", "CANARY-obs-key")
+        .start();
+    let status = wait_for(&controller, "OBS is connected", LIMIT, |obs| {
+        obs["state"] == "connected"
+    });
+    assert!(
+        status["version"]
+            .as_str()
+            .unwrap()
+            .starts_with(char::is_numeric),
+        "{status}"
+    );
+
+    let mut hand = obs.hand();
+    let scenes = wait::until("the scenes are there", LIMIT, || {
+        let scenes = hand.scenes();
+        (scenes.len() >= 5).then_some(scenes)
+    });
+    for scene in [
+        "Automated Content",
+        "Owner Live",
+        "Failover",
+        "Technical Difficulties",
+        "Idle",
+    ] {
+        assert!(
+            scenes.iter().any(|name| name == scene),
+            "{scene}: {scenes:?}"
+        );
+    }
+
+    hand.colour("Owner Live", "Camera");
+    wait::observe(Duration::from_secs(3));
+    assert!(!hand.streams(), "nothing was switched on");
+    hand.switch("Owner Live", "Camera", true);
+    wait::until("OBS streams to the ingest", LIMIT, || {
+        let connections = ingest.connections();
+        connections
+            .iter()
+            .any(|c| c.key == "CANARY-obs-key" && c.messages.len() > 30)
+            .then_some(())
+    });
+    let status = wait_for(&controller, "the wish is seen", LIMIT, |obs| {
+        obs["streaming"] == true
+    });
+    assert_eq!(status["takeover"], "wanted");
+    assert_eq!(status["sources"][0]["on"], true);
+
+    hand.ask("StopStream", Value::Null);
+    wait::until("it is started again", Duration::from_secs(10), || {
+        (ingest.connections().len() >= 2).then_some(())
+    });
+    hand.switch("Owner Live", "Camera", false);
+    wait::until("OBS stops", LIMIT, || (!hand.streams()).then_some(()));
+    wait_for(&controller, "quiet again", LIMIT, |obs| {
+        obs["takeover"] == "quiet"
+    });
+    let told = controller.controller_log();
+    assert!(!told.contains("CANARY"), "the key is in the log");
+}
+
+#[test]
+fn an_obs_that_crashes_or_hangs_is_told_within_ten_seconds_and_started_three_times() {
+    let Some(mut obs) = Obs::start() else {
+        return skipped("obs is not installed");
+    };
+    let (command, runs) = obs.restart_command();
+    let (_folder, setup) = setup(&obs.url());
+    let controller = setup
+        .variable("OBS_RESTART_COMMAND", &command.display().to_string())
+        .start();
+    wait_for(&controller, "OBS is connected", LIMIT, |obs| {
+        obs["state"] == "connected"
+    });
+
+    obs.signal(Signal::SIGSTOP);
+    let status = wait_for(
+        &controller,
+        "the hang is told",
+        Duration::from_secs(10),
+        |obs| obs["state"] == "unreachable",
+    );
+    assert_eq!(status["error"]["type"], "obs_silent", "{status}");
+    wait::until("it was to be started again", LIMIT, || {
+        runs.exists().then_some(())
+    });
+    obs.signal(Signal::SIGCONT);
+    wait_for(&controller, "it is back", LIMIT, |obs| {
+        obs["state"] == "connected"
+    });
+
+    obs.crash();
+    let status = wait_for(
+        &controller,
+        "the crash is told",
+        Duration::from_secs(10),
+        |obs| obs["state"] == "unreachable",
+    );
+    assert_eq!(status["error"]["type"], "obs_unreachable", "{status}");
+    obs.start_again();
+    let status = wait_for(&controller, "it is back", LIMIT, |obs| {
+        obs["state"] == "connected"
+    });
+    assert!(status["error"].is_null(), "{status}");
+}
+
+#[test]
+fn a_wrong_password_is_told_and_takes_nothing_off_air() {
+    let Some(obs) = Obs::with_password("CANARY-right") else {
+        return skipped("obs is not installed");
+    };
+    let platform = Receiver::start();
+    let (_folder, setup) = setup(&obs.url());
+    let controller = setup
+        .stream("main", e2e::controller::to_one(&platform.url()))
+        .variable("OBS_WEBSOCKET_PASSWORD", "CANARY-wrong")
+        .start();
+    controller.start("main");
+    let status = wait_for(&controller, "the refusal is told", LIMIT, |obs| {
+        obs["error"]["type"] == "obs_password_wrong"
+    });
+    assert_eq!(status["state"], "unreachable");
+    wait::until("the programme is on air", LIMIT, || {
+        (platform.only_connection().messages.len() > 30).then_some(())
+    });
+    assert!(
+        !controller.controller_log().contains("CANARY"),
+        "a password is in the log"
+    );
+    assert!(!status.to_string().contains("CANARY"));
+}
