@@ -68,6 +68,16 @@ install_browser() {
     echo "chromium cannot be had; its test will be skipped"
 }
 
+# A real OBS on a screen of its own. Where it cannot be had, its tests say SKIPPED.
+install_obs() {
+  if ! command -v obs >/dev/null || ! command -v Xvfb >/dev/null; then
+    say "installing OBS"
+    as_root env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends obs-studio xvfb >/dev/null ||
+      echo "OBS cannot be had; its tests will be skipped"
+  fi
+}
+
 # fetch_ffmpeg VERSION WHEEL_VERSION SHA256: an FFmpeg as imageio-ffmpeg packs it for x86-64.
 fetch_ffmpeg() {
   local version=$1 wheel=$2 sum=$3 directory=.cache/ffmpeg/$1
@@ -110,6 +120,7 @@ summary() {
 
 install_packages
 install_browser
+install_obs
 fetch_ffmpeg 7.0 0.6.0 c7e46fcec401dd990405049d2e2f475e2b397779df2519b544b8aab515195282
 fetch_ffmpeg 9.0 0.8.1 050d6850601c3b3890bd2b28306f3b842b3daea390a561101174375a1c460bda
 
