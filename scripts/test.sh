@@ -26,6 +26,7 @@ readonly NEEDED=(
   curl:curl
   setpriv:util-linux
   strace:strace
+  faketime:faketime
   /lib/systemd/systemd:systemd
   dbus-daemon:dbus
   /etc/ssl/certs/ca-certificates.crt:ca-certificates

@@ -98,15 +98,19 @@ impl Preflight {
 
     /// What else `config` names: the bucket with something to play, the slate, the destinations.
     pub async fn surroundings(&self, config: &StreamConfig) -> Vec<Finding> {
-        let until = Instant::now() + SURROUNDINGS_LIMIT;
-        let bucket = async {
-            let listing = self.listing().await;
-            bucket::look(self.settings(), &listing, config, until).await
-        };
-        let (mut findings, destinations) =
-            tokio::join!(bucket, destinations::look(&config.destinations));
+        let (mut findings, destinations) = tokio::join!(
+            self.bucket(config),
+            destinations::look(&config.destinations)
+        );
         findings.extend(destinations);
         findings
+    }
+
+    /// The surroundings without the destinations.
+    pub async fn bucket(&self, config: &StreamConfig) -> Vec<Finding> {
+        let until = Instant::now() + SURROUNDINGS_LIMIT;
+        let listing = self.listing().await;
+        bucket::look(self.settings(), &listing, config, until).await
     }
 
     fn settings(&self) -> &Config {

@@ -339,7 +339,7 @@ impl<T: Contents> Document<T> {
     /// As [`Self::save`]; and [`DocumentError::WouldOverwrite`] for a file of a newer version.
     pub fn save_over(&mut self, value: &T) -> Result<u64, DocumentError> {
         match &self.on_disk {
-            OnDisk::Flawed(flaw @ Flaw::FutureVersion { .. }) => {
+            OnDisk::Flawed(flaw @ Flaw::FutureVersion { .. }) if self.path.exists() => {
                 Err(DocumentError::WouldOverwrite {
                     path: self.path.clone(),
                     flaw: flaw.clone(),

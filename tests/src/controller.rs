@@ -53,6 +53,11 @@ impl Setup {
             .variable("RUST_LOG", "info")
     }
 
+    /// The directory that will hold `state`, `run` and `cache`.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Media from a local folder.
     pub fn local(folder: &Path) -> Self {
         Self::new(vec![

@@ -25,6 +25,7 @@ pub mod obs;
 pub mod process;
 pub mod rtmp;
 pub mod s3;
+pub mod storm;
 pub mod systemd;
 pub mod viewer;
 pub mod wait;

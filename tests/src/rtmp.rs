@@ -10,8 +10,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ingest::receiver::Log;
 pub use ingest::receiver::{Connection, Message};
-use ingest::receiver::{Entry, Log};
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -176,10 +176,11 @@ fn serve(listener: TcpListener, log: &Log, told: watch::Receiver<Orders>) {
             tokio::select! {
                 accepted = listener.accept() => {
                     let Ok((socket, _)) = accepted else { break };
-                    // In the log even when it is refused, as closed at once.
-                    let entry = log.open();
-                    if told.borrow().manners != Manners::Refuse {
-                        connections.spawn(receive(socket, entry, told.clone()));
+                    if told.borrow().manners == Manners::Refuse {
+                        // In the log as closed at once.
+                        drop(log.open());
+                    } else {
+                        connections.spawn(receive(socket, log.clone(), told.clone()));
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -189,8 +190,14 @@ fn serve(listener: TcpListener, log: &Log, told: watch::Receiver<Orders>) {
     });
 }
 
-async fn receive(socket: TcpStream, entry: Entry, told: watch::Receiver<Orders>) {
+async fn receive(socket: TcpStream, log: Log, told: watch::Receiver<Orders>) {
     drop(socket.set_nodelay(true));
+    // Who only looks whether somebody listens is no publisher.
+    let spoken = socket.peek(&mut [0]).await;
+    if matches!(spoken, Ok(0)) {
+        return;
+    }
+    let entry = log.open();
     let accepted = told.borrow().dropped;
     let mut dropped = told.clone();
     let judge = |key: &str| match told.borrow().manners {

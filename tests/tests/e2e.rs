@@ -2,10 +2,16 @@
 
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
+#[path = "e2e/calls.rs"]
+mod calls;
+#[path = "e2e/clock.rs"]
+mod clock;
 #[path = "e2e/controller.rs"]
 mod controller;
 #[path = "e2e/destinations.rs"]
 mod destinations;
+#[path = "e2e/disk.rs"]
+mod disk;
 #[path = "e2e/ffmpeg_versions.rs"]
 mod ffmpeg_versions;
 #[path = "e2e/harness.rs"]
@@ -24,6 +30,8 @@ mod scripts;
 mod secrets;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/state_files.rs"]
+mod state_files;
 #[path = "e2e/survival.rs"]
 mod survival;
 #[path = "e2e/systemd.rs"]

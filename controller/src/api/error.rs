@@ -176,7 +176,9 @@ impl From<RequestError> for ApiError {
             RequestError::NotSaved {
                 disk_full: true, ..
             } => new(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
-            RequestError::NotSaved { .. } => new(StatusCode::INTERNAL_SERVER_ERROR, "not_saved"),
+            RequestError::NotSaved { .. } => {
+                new(StatusCode::SERVICE_UNAVAILABLE, "not_saved").retry_after(10)
+            }
             RequestError::ShuttingDown => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down").retry_after(5)
             }

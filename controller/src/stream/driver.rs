@@ -70,6 +70,7 @@ pub(super) struct Looked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Ground,
+    Bucket,
     Surroundings,
 }
 

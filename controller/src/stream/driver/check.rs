@@ -28,9 +28,10 @@ impl Driver {
         });
     }
 
-    /// Looks at everything while a worker is being started.
+    /// Looks at ground and bucket while a worker is being started. How the destinations are, the worker
+    /// finds out in the same moment, and better.
     pub(super) fn look_beside(&mut self) {
-        self.surroundings = Some(self.look(&[Part::Ground, Part::Surroundings]));
+        self.surroundings = Some(self.look(&[Part::Ground, Part::Bucket]));
     }
 
     /// Starts a task that looks at `parts`, one after the other.
@@ -48,6 +49,7 @@ impl Driver {
             for part in parts {
                 let findings = match part {
                     Part::Ground => preflight.ground(&config).await,
+                    Part::Bucket => preflight.bucket(&config).await,
                     Part::Surroundings => preflight.surroundings(&config).await,
                 };
                 let looked = Looked {
