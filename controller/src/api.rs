@@ -13,6 +13,7 @@
 //! | `POST /streams/{id}/start`, `/stop`, `/skip`, `/source` | 200, 202, 404, 409, 422, 502 | |
 //! | `GET /streams/{id}/events` | 200, 404 | server-sent events |
 //! | `GET /streams/{id}/logs` | 200, 404 | `?lines=` |
+//! | `GET`, `POST /ingest/keys`, `DELETE /ingest/keys/{id}` | 200, 201, 204, 404, 409, 422, 507 | |
 //! | `GET /media` | 200, 404, 502 | `?prefix=`, `?stream_id=` |
 //! | `POST /media/upload-url` | 200, 422, 502 | |
 //! | `GET /preview/{id}/{file}` | 200, 404 | HLS |
@@ -30,6 +31,7 @@ mod envelope;
 mod error;
 mod events;
 mod health;
+mod ingest;
 mod local_media;
 mod media;
 mod metrics;
@@ -60,6 +62,7 @@ use self::health::Started;
 use self::media::Prober;
 use self::schema::Rendered;
 use crate::config::Config;
+use crate::ingest::Keys;
 use crate::registry::Registry;
 use crate::upstream::obs::ObsStatus;
 
@@ -74,6 +77,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The media; a local folder must be the one with `served_at`.
     pub store: MediaStore,
+    /// Who may publish to the ingest.
+    pub keys: Keys,
     /// OBS, where there is one.
     pub obs: Option<watch::Receiver<ObsStatus>>,
     /// Loopback tickets of `store`.
@@ -155,6 +160,8 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(streams::source))
         .routes(routes!(events::events))
         .routes(routes!(events::logs))
+        .routes(routes!(ingest::list_keys, ingest::make_key))
+        .routes(routes!(ingest::revoke_key))
         .routes(routes!(media::list))
         .routes(routes!(media::upload_url))
         .routes(routes!(preview::file))
@@ -190,6 +197,7 @@ part!(MediaStore, parts.store);
 part!(CancellationToken, parts.closing);
 part!(Layout, layout);
 part!(Option<watch::Receiver<ObsStatus>>, parts.obs);
+part!(Keys, parts.keys);
 part!(Prober, prober);
 part!(Started, started);
 part!(Rendered, document);

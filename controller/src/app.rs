@@ -27,6 +27,7 @@ use storage::lock::{DirLock, LockError};
 use storage::media::MediaStore;
 use storage::media::server::MediaServer;
 use supervise::shutdown::{Cause, Shutdown};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -35,6 +36,7 @@ use self::manager::Intent;
 use self::notify::Notify;
 use crate::api::{self, Parts};
 use crate::config::Config;
+use crate::ingest::{Keys, door};
 use crate::media::{self, OpenMediaError};
 use crate::registry::{End, OpenError, Opening, Registry};
 use crate::upstream::obs;
@@ -65,6 +67,14 @@ pub enum ServeError {
     /// The API has no address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The ingest's address cannot be listened at.
+    #[error("cannot listen at {address} (INGEST_BIND)")]
+    Ingest {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The operating system refuses something every process may do.
     #[error("cannot {what}")]
     System {
@@ -100,12 +110,19 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     };
     let address = listening.address().unwrap_or(config.bind);
 
+    let ingest = bind_ingest(&config).await?;
     let (store, media_server) = open_media(&config, address).await?;
 
     let mut tasks = JoinSet::new();
     let registry = prepared.opening.start(&mut tasks);
+    let keys = Keys::open(&config.layout.ingest_keys_file(), &mut tasks);
+    if let Some(listener) = ingest {
+        let (keys, registry, layout) = (keys.clone(), registry.clone(), config.layout.clone());
+        tasks.spawn(door::stand_open(listener, keys, registry, layout));
+    }
     let obs = config.obs.clone();
     let parts = Parts {
+        keys,
         obs: obs.map(|obs| obs::start(obs, registry.clone(), &mut tasks)),
         registry: registry.clone(),
         store,
@@ -193,6 +210,17 @@ async fn open_media(
     Ok((store, server))
 }
 
+/// The door for encoders, where `INGEST_BIND` asks for one.
+async fn bind_ingest(config: &Config) -> Result<Option<TcpListener>, ServeError> {
+    let Some(address) = config.ingest_bind else {
+        return Ok(None);
+    };
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| ServeError::Ingest { address, source })?;
+    tracing::info!(%address, "encoders are let in");
+    Ok(Some(listener))
+}
+
 async fn end(cause: Cause, registry: &Registry, api: Api) {
     let end = match cause {
         Cause::Interrupt | Cause::Request => End::Drain,
@@ -226,7 +254,7 @@ impl ServeError {
             // EX_USAGE
             Self::Listen(ListenError::Public(_)) => 64,
             // EX_UNAVAILABLE
-            Self::Listen(_) => 69,
+            Self::Ingest { .. } | Self::Listen(_) => 69,
             // EX_OSERR
             Self::System { .. } => 71,
         }

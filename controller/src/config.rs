@@ -53,6 +53,8 @@ pub struct Config {
     pub allow_argv_secrets: bool,
     /// How to log, here and in the workers.
     pub logging: Logging,
+    /// `INGEST_BIND`: where encoders publish to; `None`: nowhere.
+    pub ingest_bind: Option<SocketAddr>,
     /// OBS, where there is one.
     pub obs: Option<ObsConfig>,
     /// Finds the stream keys that destinations name by `key_env`.

@@ -106,6 +106,14 @@ impl Registry {
         self.stream(id)?.take(what).await
     }
 
+    /// Cuts off whoever publishes to the stream with the ingest key of this id.
+    ///
+    /// # Errors
+    /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
+    pub async fn end_publisher(&self, id: &StreamId, key_id: &str) -> Result<(), RequestError> {
+        self.stream(id)?.end_publisher(key_id).await
+    }
+
     /// Starts the preview or keeps it for another minute.
     ///
     /// # Errors

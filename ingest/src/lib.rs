@@ -11,10 +11,12 @@
 //!
 //! - [`publisher`]: one connection, from its first byte to its last.
 //! - `session`: the protocol itself; no I/O.
+//! - [`handoff`]: a connection goes on in another process.
 //! - [`tag`]: what one message carries.
 //! - [`receiver`]: a platform that notes everything it is sent.
 //! - [`viewer`]: what a viewer of that would have seen; pure.
 
+pub mod handoff;
 pub mod publisher;
 pub mod receiver;
 mod session;

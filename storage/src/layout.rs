@@ -34,6 +34,16 @@ impl Layout {
         self.state_dir.join(".lock")
     }
 
+    /// Who may publish to the built-in ingest.
+    pub fn ingest_keys_file(&self) -> PathBuf {
+        self.state_dir.join("ingest_keys.json")
+    }
+
+    /// Where a worker takes over publishers' connections.
+    pub fn ingest_socket(&self, id: &StreamId) -> PathBuf {
+        self.runtime_dir.join(format!("{id}.rtmp"))
+    }
+
     /// The key that signs addresses of local media.
     pub fn local_media_key(&self) -> PathBuf {
         self.state_dir.join("local-media.key")

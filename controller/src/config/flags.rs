@@ -117,6 +117,11 @@ pub const SETTINGS: &[Setting] = &[
         "Publish to keyed destinations even when this FFmpeg takes the key only on its command line, where other users can read it [default: false]",
     ),
     setting(
+        "INGEST_BIND",
+        "IP:PORT",
+        "Address where encoders publish by RTMP, with keys of POST /ingest/keys [default: none]",
+    ),
+    setting(
         "OBS_WEBSOCKET_URL",
         "URL",
         "OBS to be watched, as ws://127.0.0.1:4455 [default: none]",

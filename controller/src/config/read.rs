@@ -117,6 +117,7 @@ impl<'a> Reader<'a> {
             ffmpeg_bin: self.program("FFMPEG_BIN", Path::new("ffmpeg")),
             ffprobe_bin: self.program("FFPROBE_BIN", Path::new("ffprobe")),
             allow_argv_secrets: self.flag("ALLOW_ARGV_SECRETS"),
+            ingest_bind: self.ingest_bind(),
             obs: self.obs(),
             logging: self.logging(),
             keyring: self.keyring.clone(),
@@ -135,6 +136,17 @@ impl<'a> Reader<'a> {
             ));
         }
         bind
+    }
+
+    fn ingest_bind(&mut self) -> Option<SocketAddr> {
+        let text = self.text("INGEST_BIND")?;
+        let parsed = text.parse();
+        if parsed.is_err() {
+            let wanted = "an address like 0.0.0.0:1935";
+            self.errors
+                .push(format!("INGEST_BIND={text} is not {wanted}"));
+        }
+        parsed.ok()
     }
 
     fn token(&mut self) -> Option<Secret> {

@@ -105,6 +105,15 @@ impl StreamHandle {
         }
     }
 
+    /// See [`crate::registry::Registry::end_publisher`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn end_publisher(&self, key_id: &str) -> Result<(), RequestError> {
+        let link = self.ask(Request::Link).await?;
+        self.done(link.end_publisher(key_id).await)
+    }
+
     /// See [`crate::registry::Registry::preview_touch`].
     ///
     /// # Errors

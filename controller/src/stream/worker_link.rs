@@ -136,6 +136,16 @@ impl WorkerLink {
         Ok(())
     }
 
+    /// Cuts off whoever publishes with this ingest key.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub(super) async fn end_publisher(&self, key_id: &str) -> Result<(), LinkError> {
+        let path = format!("/v1/ingest/{key_id}");
+        self.call(Method::DELETE, &path, Bytes::new()).await?;
+        Ok(())
+    }
+
     /// Keeps the preview for another minute.
     ///
     /// # Errors

@@ -3,10 +3,11 @@
 use serde::de::DeserializeOwned;
 
 use super::config::CONFIG_VERSION;
+use super::ingest::INGEST_KEYS_VERSION;
 use super::position::POSITION_VERSION;
 use super::problems::{self, ConfigError};
 use super::state::STATE_VERSION;
-use super::{PositionFile, StreamConfigFile, StreamStateFile};
+use super::{IngestKeysFile, PositionFile, StreamConfigFile, StreamStateFile};
 use crate::document::{Contents, Flaw, WrittenBy};
 use crate::json::SyntaxError;
 
@@ -24,6 +25,15 @@ impl Contents for StreamConfigFile {
 
 impl Contents for StreamStateFile {
     const VERSION: u32 = STATE_VERSION;
+    const WRITTEN_BY: WrittenBy = WrittenBy::Programs;
+
+    fn decode(text: &[u8]) -> Result<Self, Flaw> {
+        from_json(text)
+    }
+}
+
+impl Contents for IngestKeysFile {
+    const VERSION: u32 = INGEST_KEYS_VERSION;
     const WRITTEN_BY: WrittenBy = WrittenBy::Programs;
 
     fn decode(text: &[u8]) -> Result<Self, Flaw> {

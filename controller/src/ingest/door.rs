@@ -1,0 +1,175 @@
+//! Where encoders knock: RTMP up to `publish`, then the connection goes to the stream's worker.
+//!
+//! A connection has five seconds to say what it wants, and at most [`MOST_WAITING`] may be at it. A wrong
+//! key is answered after a second, so that keys cannot be tried fast; media is never read here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::handoff::{self, Answer, Handoff, Header, VERSION};
+use ingest::{Request, accept};
+use storage::layout::Layout;
+use storage::model::{IngestKey, ObservedState};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::Keys;
+use crate::chain;
+use crate::registry::Registry;
+
+/// From the first byte to `publish`.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between a wrong key and its answer.
+const WRONG_KEY_PAUSE: Duration = Duration::from_secs(1);
+/// Connections that have not been let in yet.
+const MOST_WAITING: usize = 16;
+/// After an `accept` that failed: out of descriptors, which others may give back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+
+/// The open door.
+#[derive(Debug, Clone)]
+struct Door {
+    keys: Keys,
+    registry: Registry,
+    layout: Layout,
+}
+
+/// Lets publishers in until it is dropped.
+pub async fn stand_open(listener: TcpListener, keys: Keys, registry: Registry, layout: Layout) {
+    let door = Door {
+        keys,
+        registry,
+        layout,
+    };
+    door.accept_all(listener).await;
+}
+
+// === impl Door ===
+
+impl Door {
+    async fn accept_all(self, listener: TcpListener) {
+        let waiting = Arc::new(Semaphore::new(MOST_WAITING));
+        let mut guests = JoinSet::new();
+        loop {
+            while guests.try_join_next().is_some() {}
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "the ingest cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&waiting).try_acquire_owned() else {
+                tracing::warn!(%from, "too many connections wait at the ingest: this one is closed");
+                continue;
+            };
+            let door = self.clone();
+            guests.spawn(async move {
+                door.receive(stream, from).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn receive(&self, stream: TcpStream, from: SocketAddr) {
+        // Media comes in small writes, and each is wanted now.
+        drop(stream.set_nodelay(true));
+        let request = match accept(stream, PATIENCE).await {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::info!(%from, error = chain(&error), "no publisher at the ingest");
+                return;
+            }
+        };
+        let Some(key) = self.keys.owner(key_of(request.app(), request.key())) else {
+            tracing::warn!(%from, error_type = "ingest_key_wrong", "a publisher with a wrong key was refused");
+            tokio::time::sleep(WRONG_KEY_PAUSE).await;
+            refuse(request, "this stream key is not known here").await;
+            return;
+        };
+        let id = &key.stream_id;
+        let running = self.registry.status(id).is_ok_and(|status| {
+            matches!(
+                status.state,
+                ObservedState::Starting | ObservedState::Running | ObservedState::Degraded
+            )
+        });
+        if !running {
+            tracing::warn!(%from, stream_id = %id, "a publisher was refused: the stream is not running");
+            refuse(request, "the stream is not running").await;
+            return;
+        }
+        self.hand_over(request, &key, from).await;
+    }
+
+    async fn hand_over(&self, request: Request<TcpStream>, key: &IngestKey, from: SocketAddr) {
+        let (stream, opening) = request.into_parts();
+        let header = Header {
+            v: VERSION,
+            input: key.input.clone(),
+            key_id: key.id.clone(),
+            from: from.to_string(),
+        };
+        let socket = self.layout.ingest_socket(&key.stream_id);
+        let sent = tokio::task::spawn_blocking(move || {
+            let connection = stream.into_std()?;
+            handoff::send(
+                &socket,
+                Handoff {
+                    header,
+                    opening,
+                    connection,
+                },
+            )
+        })
+        .await
+        .expect("handing a connection over does not panic");
+        let (stream_id, input, key_id) = (&key.stream_id, &key.input, &key.id);
+        match sent {
+            Ok(Answer::Taken) => {
+                tracing::info!(%from, %stream_id, input, key_id, "a publisher was let in");
+            }
+            Ok(Answer::Refused { code, message }) => {
+                tracing::warn!(%from, %stream_id, input, key_id, error_type = code, "a publisher was refused: {message}");
+            }
+            Err(error) => {
+                tracing::warn!(%from, %stream_id, input, key_id, %error, "the worker did not take a publisher over");
+            }
+        }
+    }
+}
+
+/// The stream key, or what stands behind `key=` in it or in the application's query.
+fn key_of<'a>(app: &'a str, name: &'a str) -> &'a str {
+    let in_query = |text: &'a str| {
+        let (_, query) = text.split_once('?')?;
+        query.split('&').find_map(|pair| pair.strip_prefix("key="))
+    };
+    in_query(name).or_else(|| in_query(app)).unwrap_or(name)
+}
+
+async fn refuse(request: Request<TcpStream>, why: &str) {
+    // It may have left already.
+    drop(request.refuse(why).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_stands_in_one_of_three_places() {
+        for (app, name) in [
+            ("live", "KEY"),
+            ("live", "main?key=KEY"),
+            ("live", "main?a=b&key=KEY&c=d"),
+            ("live?key=KEY", "main?a=b"),
+        ] {
+            assert_eq!(key_of(app, name), "KEY", "{app} {name}");
+        }
+        assert_eq!(key_of("live", ""), "");
+    }
+}
