@@ -133,3 +133,18 @@ async fn media_are_uploaded_listed_and_addressed() {
     assert_eq!(exit, ExitReason::Code(1));
     assert!(error.contains("cannot read /nowhere/a.mp4"), "{error}");
 }
+
+#[tokio::test]
+async fn workers_are_looked_for_whatever_the_other_settings_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = [("STORAGE_PROVIDER", "nonsense"), ("RUST_LOG", "=,=")];
+    for arguments in [&["workers", "list"][..], &["workers", "stop"]] {
+        let (exit, said, errors) = call(dir.path(), &broken, arguments).await;
+        assert_eq!(exit, ExitReason::Code(0), "{errors}");
+        assert_eq!(said, "no worker runs\n");
+    }
+    let gone = dir.path().join("gone");
+    let (exit, _, errors) = call(&gone, &[], &["workers", "stop"]).await;
+    assert_eq!(exit, ExitReason::Code(1));
+    assert!(errors.contains("STATE_DIR"), "{errors}");
+}

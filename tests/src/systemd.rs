@@ -160,7 +160,7 @@ pub struct Service {
 
 impl Service {
     /// Boots a machine and installs the built binaries on it: one stream, `main`, of the files in
-    /// `media` to `url` with the credential `key`.
+    /// `media` to `url`, its stream key a credential.
     ///
     /// # Errors
     /// Why it cannot be had here.
@@ -174,16 +174,13 @@ impl Service {
         service.settings();
         let config = json!({ "version": 1, "streams": { "main": {
             "format": crate::media::format(),
-            "destinations": [{ "name": "out", "url": url, "key_env": "TEST_STREAM_KEY" }]
+            "destinations": [{ "name": "out", "url": url, "key_env": "YOUTUBE_STREAM_KEY" }]
         }}});
         machine.write(
             "/var/lib/stream-controller/stream_config.json",
             &config.to_string(),
         );
-        machine.write("/etc/stream-controller/credentials/key", key);
-        let drop_in = "[Service]\n\
-            LoadCredential=test-stream-key:/etc/stream-controller/credentials/key\n";
-        machine.write(&format!("/etc/systemd/system/{UNIT}.d/key.conf"), drop_in);
+        machine.write("/etc/credstore/stream-controller.youtube-stream-key", key);
         let folder = machine.path("/var/lib/stream-controller/media");
         fs::create_dir_all(&folder).expect("a folder inside");
         for file in fs::read_dir(media).expect("the media").flatten() {

@@ -186,7 +186,7 @@ impl Driver {
         let known = beginning.record.is_some();
         let record = beginning.record.unwrap_or_else(unknown);
         let (status, status_rx) =
-            watch::channel(StreamStatus::at_rest(beginning.id.clone(), &record));
+            watch::channel(StreamStatus::remembered(beginning.id.clone(), &record));
         let (config, config_rx) = watch::channel(Arc::new(beginning.config));
         let handle = StreamHandle::new(
             beginning.id.clone(),

@@ -68,11 +68,15 @@ pub struct ProgrammeStatus {
 // === impl StreamStatus ===
 
 impl StreamStatus {
-    /// A stream without a worker, as it was remembered.
-    pub fn at_rest(stream_id: StreamId, record: &StreamRecord) -> Self {
+    /// A stream as it is remembered, before its worker has been looked for: one that is wanted is
+    /// never shown as running, nor as stopped, on a memory.
+    pub fn remembered(stream_id: StreamId, record: &StreamRecord) -> Self {
         Self {
             stream_id,
-            state: ObservedState::Stopped,
+            state: match record.desired {
+                DesiredState::Running => ObservedState::Starting,
+                DesiredState::Stopped => ObservedState::Stopped,
+            },
             since: record.since,
             desired: record.desired,
             pid: None,

@@ -82,7 +82,7 @@ impl Driver {
             preview: report.map_or(PreviewState::Idle, |report| report.preview),
             restart_needed: worker
                 .is_some_and(|worker| worker.configured == Configured::NeedsRestart),
-            ..StreamStatus::at_rest(self.id.clone(), &self.record)
+            ..StreamStatus::remembered(self.id.clone(), &self.record)
         }
     }
 }
