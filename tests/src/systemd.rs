@@ -26,6 +26,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(30);
 const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// The unit.
 pub const UNIT: &str = "stream-controller.service";
+/// The unit that holds its address.
+pub const SOCKET: &str = "stream-controller.socket";
 
 /// A running machine; ends when dropped.
 #[derive(Debug)]

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Boots systemd over a throw-away copy of this machine's files: boot.sh SCRATCH CGROUP [FOLDER...]
 # Run in a mount namespace of its own. What it changes is in memory and ends with it; of the machine
 # it shares the network, the kernel and, to read, the folders.
@@ -13,6 +14,7 @@ mkdir "$SCRATCH/cgroup/$CGROUP"
 echo 0 >"$SCRATCH/cgroup/$CGROUP/cgroup.procs"
 umount "$SCRATCH/cgroup"
 
+# shellcheck disable=SC2016  # the inner shell expands it
 exec unshare --pid --mount --cgroup --uts --ipc --fork --kill-child=KILL bash -ec '
     mount --make-rprivate /
     mount -t tmpfs tmpfs "$SCRATCH"
@@ -53,6 +55,6 @@ exec unshare --pid --mount --cgroup --uts --ipc --fork --kill-child=KILL bash -e
     umount -l /oldroot
     # Or credentials would not reach the services.
     mount --make-rshared /
-    hostname e2e
+    echo e2e >/proc/sys/kernel/hostname
     export container=e2e
     exec /lib/systemd/systemd --unit=basic.target' boot "$@"

@@ -9,7 +9,7 @@ use std::{fs, io};
 use e2e::nginx::free_address;
 use e2e::process::{Child, Process};
 use e2e::rtmp::Receiver;
-use e2e::systemd::Service;
+use e2e::systemd::{SOCKET, Service, UNIT};
 use e2e::viewer::Report;
 use e2e::{canary, http, media, process, wait};
 use nix::sys::signal::Signal;
@@ -171,6 +171,13 @@ fn systemd_stop_ends_the_streams_and_start_resumes_them() {
     else {
         return;
     };
+    let machine = &service.machine;
+    let said = machine.succeed(&["systemd-analyze", "verify", UNIT, SOCKET]);
+    assert!(said.trim().is_empty(), "{said}");
+    // In tenths; of what is left, most is that it must reach the network.
+    let exposure = ["systemd-analyze", "security", "--threshold=15", UNIT];
+    machine.succeed(&exposure);
+
     // A worker that dies is replaced in a group of its own once the first one's is empty: what it
     // has left there, even in a session of its own, is killed.
     let left = Child::spawn(process::command("setsid").args(["sleep", "600"]));
