@@ -14,6 +14,9 @@
 //! | `GET /streams/{id}/events` | 200, 404 | server-sent events |
 //! | `GET /streams/{id}/logs` | 200, 404 | `?lines=` |
 //! | `GET`, `POST /ingest/keys`, `DELETE /ingest/keys/{id}` | 200, 201, 204, 404, 409, 422, 507 | |
+//! | `GET /streams/{id}/schedule` | 200, 404, 422, 502 | what will air: `?from=&to=&limit=` |
+//! | `GET /streams/{id}/schedule.xml` | 200, 404, 422, 502 | the same as XMLTV |
+//! | `POST /streams/{id}/schedule/import` | 200, 404, 415, 422 | `?format=json\|m3u\|text&block=` |
 //! | `GET /media` | 200, 404, 502 | `?prefix=`, `?stream_id=` |
 //! | `POST /media/upload-url` | 200, 422, 502 | |
 //! | `GET /preview/{id}/{file}` | 200, 404 | HLS |
@@ -37,6 +40,7 @@ mod media;
 mod metrics;
 mod page;
 mod preview;
+mod schedule;
 mod schema;
 mod streams;
 
@@ -162,6 +166,9 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(events::logs))
         .routes(routes!(ingest::list_keys, ingest::make_key))
         .routes(routes!(ingest::revoke_key))
+        .routes(routes!(schedule::get))
+        .routes(routes!(schedule::guide))
+        .routes(routes!(schedule::import))
         .routes(routes!(media::list))
         .routes(routes!(media::upload_url))
         .routes(routes!(preview::file))

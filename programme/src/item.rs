@@ -64,6 +64,28 @@ impl Programme {
         let of_blocks = blocks.flat_map(|block| block.items.iter().chain(&block.filler));
         self.items.iter().chain(of_blocks)
     }
+
+    /// The prefixes to list: each object of the programme is below exactly one of them.
+    pub fn prefixes(&self) -> Vec<String> {
+        let mut wanted: Vec<&str> = self
+            .all_items()
+            .map(|item| match item {
+                ItemSpec::Prefix(text) | ItemSpec::Key(text) => text.as_str(),
+            })
+            .collect();
+        wanted.sort_unstable();
+        let mut prefixes: Vec<String> = Vec::new();
+        for text in wanted {
+            // In sorted order, whatever covers `text` is the last one kept.
+            let covered = prefixes
+                .last()
+                .is_some_and(|last| text.starts_with(last.as_str()));
+            if !covered {
+                prefixes.push(text.to_owned());
+            }
+        }
+        prefixes
+    }
 }
 
 fn whole_bucket() -> Vec<ItemSpec> {

@@ -368,6 +368,20 @@ impl Standing {
         }
     }
 
+    /// The item of this key is on air and has got so far, if it is the one that was begun last.
+    pub fn has_reached(&mut self, key: &str, block: Option<&str>, position_s: f64) {
+        let mark = match block {
+            None => self.ordinary.as_mut(),
+            Some(name) => {
+                let block = self.block.as_mut().filter(|mark| mark.name == name);
+                block.map(|block| &mut block.mark)
+            }
+        };
+        if let Some(mark) = mark.filter(|mark| mark.position.key.as_deref() == Some(key)) {
+            mark.left_at_s = Some(position_s);
+        }
+    }
+
     /// `position` of `part` has been begun, and is done with (`None`) or left at a second of it.
     pub fn note(&mut self, part: &Part, position: Position, left_at_s: Option<f64>) {
         let mark = Mark {

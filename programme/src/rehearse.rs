@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::next::{Known, Lineup, Part, Resolved, Standing, Stretch, Walk};
@@ -29,14 +29,31 @@ pub enum Finding {
 /// What to rehearse.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
-    /// From when on the timeline is walked, and how things stand then.
-    pub start: (Timestamp, Standing),
+    /// From when on the timeline is walked.
+    pub at: Timestamp,
+    /// How things stand then.
+    pub standing: Standing,
+    /// What is on air then.
+    pub running: Option<Running>,
     /// Stretches that end before are left out.
     pub from: Timestamp,
     /// Stretches that begin here or later are left out.
     pub to: Timestamp,
     /// At most so many stretches.
     pub rows: usize,
+}
+
+/// An item that is on air.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Running {
+    /// Its key.
+    pub key: String,
+    /// The block whose it is; `None`: the ordinary programme's.
+    pub block: Option<String>,
+    /// Seconds into it.
+    pub position_s: f64,
+    /// Its length, when known.
+    pub duration_s: Option<f64>,
 }
 
 /// What will air.
@@ -138,8 +155,19 @@ pub fn rehearse(
         findings,
         problems: BTreeMap::new(),
     };
-    let (at, standing) = window.start.clone();
+    let mut at = window.at;
+    let mut standing = window.standing.clone();
     let mut airings = Vec::new();
+    if let Some(running) = &window.running {
+        let (key, block) = (&running.key, running.block.as_deref());
+        standing.has_reached(key, block, running.position_s);
+        if let Some(ends) = running.overruns_until(lineup, at) {
+            if ends > window.from {
+                airings.push(rehearsing.overrun(running, (at, ends)));
+            }
+            at = ends;
+        }
+    }
     let mut truncated = false;
     let mut aired: BTreeSet<(Option<usize>, Timestamp)> = BTreeSet::new();
     let mut reached = at;
@@ -171,7 +199,40 @@ pub fn rehearse(
     }
 }
 
+impl Running {
+    /// When an item ends whose block has ended already.
+    fn overruns_until(&self, lineup: &Lineup, at: Timestamp) -> Option<Timestamp> {
+        let block = self.block.as_deref()?;
+        let index = lineup.segment_at(at).block;
+        let now = index
+            .zip(lineup.schedule())
+            .map(|(at, s)| &s.blocks[at].name);
+        let left_s = (self.duration_s? - self.position_s).max(0.0);
+        let left = SignedDuration::try_from_secs_f64(left_s).ok()?;
+        let ends = at.checked_add(left).ok()?;
+        (now.is_none_or(|name| name != block)).then_some(ends)
+    }
+}
+
 impl Rehearsing<'_> {
+    /// It airs to its end, whatever the schedule says of the time now.
+    fn overrun(&self, running: &Running, (begins, ends): (Timestamp, Timestamp)) -> Airing {
+        let about = self.lineup.schedule().and_then(|s| s.about(&running.key));
+        let title = about.and_then(|about| about.title.clone());
+        Airing {
+            begins,
+            ends,
+            block: running.block.clone(),
+            filler: false,
+            title: title.or_else(|| Some(title_of(&running.key))),
+            rating: about.and_then(|about| about.rating.clone()),
+            key: Some(running.key.clone()),
+            from_s: running.position_s,
+            cut: false,
+            assumed: false,
+        }
+    }
+
     fn airing(&self, stretch: Stretch) -> Airing {
         let key = stretch.item.as_ref().map(|item| item.object.key.clone());
         let schedule = self.lineup.schedule();

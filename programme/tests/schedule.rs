@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use programme::rehearse::{Finding, Rehearsal, ScheduleProblemKind, Window, rehearse};
+use programme::rehearse::{Finding, Rehearsal, Running, ScheduleProblemKind, Window, rehearse};
 use programme::{
     Known, Lineup, ListedObject, Next, Part, Position, Programme, Resume, Standing, Stretch, Walk,
 };
@@ -362,7 +362,9 @@ fn what_plays_after_a_long_absence() {
 
 fn window(from: &str, to: &str, rows: usize) -> Window {
     Window {
-        start: (at(from), Standing::new(1)),
+        at: at(from),
+        standing: Standing::new(1),
+        running: None,
         from: at(from),
         to: at(to),
         rows,
@@ -455,6 +457,69 @@ fn a_rehearsal_knows_blocks_that_never_air() {
             (ScheduleProblemKind::NoSuchTime, Some("gap")),
         ]
     );
+}
+
+#[test]
+fn a_rehearsal_begins_with_what_is_on_air() {
+    let lineup = lineup(noon(serde_json::json!({})), &with_day(&["noon/x-2400.mp4"]));
+    let shown = |from: &str, key: &str, block: Option<&str>, position_s: f64| -> Vec<String> {
+        let mut window = window(from, "2026-11-21T23:00:00Z", 10);
+        window.standing = Walk::new(
+            &lineup,
+            Standing::new(1),
+            at("2026-11-21T11:50:00Z"),
+            &known,
+        )
+        .scan_to(at(from));
+        window.running = Some(Running {
+            key: key.to_owned(),
+            block: block.map(str::to_owned),
+            position_s,
+            duration_s: Some(2400.0),
+        });
+        let airings = rehearse(&lineup, &window, &finding).airings;
+        let airings = airings.iter().take(2);
+        airings
+            .map(|a| {
+                let key = a.key.as_deref().unwrap_or("slate");
+                format!("{} {key}@{}", a.begins.strftime("%H:%M:%S"), a.from_s)
+            })
+            .collect()
+    };
+    assert_eq!(
+        shown(
+            "2026-11-21T12:30:00Z",
+            "noon/x-2400.mp4",
+            Some("noon"),
+            1790.0
+        ),
+        [
+            "12:30:00 noon/x-2400.mp4@1790",
+            "12:40:10 noon/x-2400.mp4@0"
+        ]
+    );
+    // Its block is over, and it is not.
+    assert_eq!(
+        shown(
+            "2026-11-21T13:10:00Z",
+            "noon/x-2400.mp4",
+            Some("noon"),
+            1800.0
+        ),
+        ["13:10:00 noon/x-2400.mp4@1800", "13:20:00 day/b-600.mp4@0"]
+    );
+}
+
+/// How things stand when the stretch that covers an instant has begun.
+trait ScanTo {
+    fn scan_to(self, to: Timestamp) -> Standing;
+}
+
+impl ScanTo for Walk<'_> {
+    fn scan_to(mut self, to: Timestamp) -> Standing {
+        while self.next().is_some_and(|stretch| stretch.ends <= to) {}
+        self.standing().clone()
+    }
 }
 
 #[test]

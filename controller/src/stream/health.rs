@@ -269,6 +269,7 @@ mod tests {
             on_air: kind.map(|kind| OnAir {
                 kind,
                 item: None,
+                block: None,
                 position_s: 0.0,
                 duration_s: None,
                 next: None,

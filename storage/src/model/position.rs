@@ -1,8 +1,8 @@
 //! Where a programme stood when it was last written down.
 
 use jiff::Timestamp;
-use programme::Position;
-use programme::next::BlockMark;
+use programme::next::{BlockMark, Mark};
+use programme::{Position, Standing};
 use serde::{Deserialize, Serialize};
 
 /// Version of [`PositionFile`] this build writes.
@@ -22,4 +22,18 @@ pub struct PositionFile {
     pub block: Option<BlockMark>,
     /// When this was true.
     pub at: Timestamp,
+}
+
+impl PositionFile {
+    /// Where everything stood, items being left at the second that was reached.
+    pub fn into_standing(self) -> Standing {
+        Standing {
+            seed: self.position.seed,
+            ordinary: self.position.key.is_some().then_some(Mark {
+                position: self.position,
+                left_at_s: Some(self.item_s),
+            }),
+            block: self.block,
+        }
+    }
 }

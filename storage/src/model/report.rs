@@ -51,6 +51,9 @@ pub struct OnAir {
     pub kind: OnAirKind,
     /// Object key, live input name, or `None` for the slate.
     pub item: Option<String>,
+    /// Block of the schedule whose item or filler it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<String>,
     /// Seconds into the item.
     pub position_s: f64,
     /// Length of the item, when known.

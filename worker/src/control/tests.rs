@@ -48,6 +48,7 @@ fn on_air(item: &str, position_s: f64) -> OnAir {
     OnAir {
         kind: OnAirKind::Programme,
         item: Some(item.to_owned()),
+        block: None,
         position_s,
         duration_s: None,
         next: None,

@@ -188,6 +188,7 @@ impl Playout {
             Air::Current => item.map(|item| OnAir {
                 kind: OnAirKind::Programme,
                 item: Some(item.object.key.clone()),
+                block: None,
                 position_s: item.position_s(),
                 duration_s: item.source.duration_s(),
                 next,
@@ -200,6 +201,7 @@ impl Playout {
             Air::Slate(reason) => Some(OnAir {
                 kind: OnAirKind::Slate,
                 item: None,
+                block: None,
                 position_s: 0.0,
                 duration_s: None,
                 next,

@@ -69,7 +69,7 @@ impl Prober {
     }
 
     /// What each object is, as far as it is known `until` then.
-    pub(super) async fn probe(
+    pub(in crate::api) async fn probe(
         &self,
         objects: &[MediaObject],
         until: Instant,

@@ -1,0 +1,389 @@
+//! The schedule: what will air, as JSON and as XMLTV, and lists brought in from elsewhere.
+//!
+//! What will air is rehearsed by `programme` with what is known here: the listing, the lengths that
+//! were looked into, the worker's report and the position it has written.
+
+mod import;
+mod xmltv;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use programme::rehearse::{Finding, Rehearsal, Running, Window, rehearse};
+use programme::{FormatChoice, Lineup, ListedObject, Standing, StreamFormat, fit};
+use serde::{Deserialize, Serialize};
+use storage::document::{self, Opened};
+use storage::layout::Layout;
+use storage::media::{MediaError, MediaObject, MediaStore};
+use storage::model::report::OnAirKind;
+use storage::model::{OnAir, PositionFile, StreamConfig, StreamId};
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::{IdPath, QueryOf};
+use super::error::{ApiError, ErrorBody};
+use super::media::Prober;
+use crate::media::probe::Outcome;
+use crate::registry::Registry;
+
+/// The answer is sent after this, with the lengths that are known by then.
+const PATIENCE: Duration = Duration::from_millis(3000);
+/// The longest window.
+const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
+/// What is further ahead than this is not rehearsed.
+const FURTHEST: SignedDuration = SignedDuration::from_hours(92 * 24);
+const DEFAULT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+const DEFAULT_ROWS: usize = 1_000;
+const MAX_ROWS: usize = 10_000;
+
+/// Which time.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WindowQuery {
+    /// RFC 3339; by default, and at the earliest, now.
+    from: Option<Timestamp>,
+    /// RFC 3339; at most 31 days after `from`; by default one day after it.
+    to: Option<Timestamp>,
+    /// At most so many items (10 to 10000; by default 1000).
+    limit: Option<usize>,
+}
+
+/// What will air.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ScheduleAnswer {
+    stream_id: StreamId,
+    /// IANA name; `null` without a schedule.
+    timezone: Option<String>,
+    from: Timestamp,
+    to: Timestamp,
+    /// Objects still being looked into: times are more exact when asked again.
+    pending: usize,
+    #[serde(flatten)]
+    rehearsal: Rehearsal,
+}
+
+/// What is brought in, and how.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ImportQuery {
+    /// `json`: the playlist of a day; `m3u` or `text`: the items of a block.
+    format: import::Format,
+    /// The block whose items are replaced, with `m3u` and `text`.
+    block: Option<String>,
+}
+
+/// What came of an import.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Imported {
+    stream_id: StreamId,
+    /// Names of the blocks that were written.
+    blocks: Vec<String>,
+    /// Items in them.
+    items: usize,
+    /// Of those, keys that are not in the store (yet).
+    missing: Vec<String>,
+}
+
+/// Everything an answer is made of.
+struct Rehearsed {
+    config: StreamConfig,
+    from: Timestamp,
+    to: Timestamp,
+    pending: usize,
+    rehearsal: Rehearsal,
+}
+
+/// What the store has of a programme.
+struct Listed {
+    objects: Vec<MediaObject>,
+    findings: BTreeMap<String, Finding>,
+    pending: usize,
+}
+
+/// What will air, and what is wrong with it
+///
+/// In order and without a gap, from what is on air now. Times are estimates as far as items of unknown length
+/// (`assumed`) stand before them. Without a schedule: the programme's next items.
+#[utoipa::path(get, path = "/streams/{id}/schedule", operation_id = "get_schedule", tag = "streams", params(("id" = StreamId, Path,), WindowQuery), responses(
+    (status = 200, body = ScheduleAnswer),
+    (status = 404, body = ErrorBody, description = "`unknown_stream`"),
+    (status = 422, body = ErrorBody, description = "`invalid_window`"),
+    (status = 502, body = ErrorBody, description = "The store failed; the code says how"),
+))]
+pub(super) async fn get(
+    State(registry): State<Registry>,
+    State(store): State<MediaStore>,
+    State(prober): State<Prober>,
+    State(layout): State<Layout>,
+    IdPath(id): IdPath,
+    QueryOf(query): QueryOf<WindowQuery>,
+) -> Result<Json<ScheduleAnswer>, ApiError> {
+    let rehearsed = rehearsed(&registry, &store, &prober, &layout, &id, &query).await?;
+    let schedule = rehearsed.config.programme.schedule;
+    Ok(Json(ScheduleAnswer {
+        stream_id: id,
+        timezone: schedule.map(|schedule| schedule.timezone),
+        from: rehearsed.from,
+        to: rehearsed.to,
+        pending: rehearsed.pending,
+        rehearsal: rehearsed.rehearsal,
+    }))
+}
+
+/// What is airing and will air, as XMLTV
+///
+/// For programme guides and players; the channel's id is the stream's.
+#[utoipa::path(get, path = "/streams/{id}/schedule.xml", operation_id = "get_schedule_xmltv", tag = "streams", params(("id" = StreamId, Path,), WindowQuery), responses(
+    (status = 200, content_type = "application/xml", body = String, description = "XMLTV"),
+    (status = 404, body = ErrorBody, description = "`unknown_stream`"),
+    (status = 422, body = ErrorBody, description = "`invalid_window`"),
+    (status = 502, body = ErrorBody, description = "The store failed; the code says how"),
+))]
+pub(super) async fn guide(
+    State(registry): State<Registry>,
+    State(store): State<MediaStore>,
+    State(prober): State<Prober>,
+    State(layout): State<Layout>,
+    IdPath(id): IdPath,
+    QueryOf(query): QueryOf<WindowQuery>,
+) -> Result<impl IntoResponse, ApiError> {
+    let rehearsed = rehearsed(&registry, &store, &prober, &layout, &id, &query).await?;
+    let zone = time_zone(&rehearsed.config).unwrap_or(TimeZone::UTC);
+    let text = xmltv::guide(id.as_str(), &zone, &rehearsed.rehearsal.airings);
+    let kind = "application/xml; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text))
+}
+
+/// Bring in a list of items
+///
+/// `format=json`: the playlist of one day, `{"date": "2026-12-24", "items": [{"at": "20:15", "key": "film.mp4",
+/// "title": "A film"}, {"key": "ad.mp4"}], "until": "23:00"}`: each `at` begins a block of that date; blocks of an
+/// earlier import of that date are replaced. `format=m3u` and `format=text` (a key a line, `#` begins
+/// a comment) replace the items of `block`. Nothing is changed unless every line is good. Not as `text/plain` or a
+/// form: `application/json`, `audio/x-mpegurl` or `application/octet-stream`.
+#[utoipa::path(post, path = "/streams/{id}/schedule/import", operation_id = "import_schedule", tag = "configuration", params(("id" = StreamId, Path,), ImportQuery), request_body(content = String, content_type = "application/octet-stream"), responses(
+    (status = 200, body = Imported),
+    (status = 404, body = ErrorBody, description = "`unknown_stream`, `unknown_block`"),
+    (status = 415, body = ErrorBody, description = "`form_refused`"),
+    (status = 422, body = ErrorBody, description = "`invalid_list`: every bad line by its number; `invalid_config`; `no_schedule`"),
+))]
+pub(super) async fn import(
+    State(registry): State<Registry>,
+    State(store): State<MediaStore>,
+    IdPath(id): IdPath,
+    QueryOf(query): QueryOf<ImportQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Imported>, ApiError> {
+    refuse_forms(&headers)?;
+    let mut config = registry.get_config(&id)?;
+    let Some(schedule) = &mut config.programme.schedule else {
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no_schedule",
+            "the stream has no schedule yet: give it one with a timezone by PUT /streams/{id}",
+        ));
+    };
+    let list = import::read(query.format, &body).map_err(|problems| {
+        let message = format!(
+            "{} lines cannot be taken; nothing was changed",
+            problems.len()
+        );
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", message)
+            .with_problems(problems)
+    })?;
+    let (blocks, keys) = list.write_to(schedule, query.block.as_deref())?;
+    let text = serde_json::to_vec(&config).expect("a configuration is JSON");
+    registry.put_config(&id, &text).await?;
+    let there = list_prefixes(&store, &config).await?;
+    let there: BTreeSet<&str> = there.iter().map(|object| object.key.as_str()).collect();
+    let mut missing: Vec<String> = keys.clone();
+    missing.retain(|key| !there.contains(key.as_str()));
+    missing.dedup();
+    Ok(Json(Imported {
+        stream_id: id,
+        blocks,
+        items: keys.len(),
+        missing,
+    }))
+}
+
+/// A page of another origin can send those without asking first.
+fn refuse_forms(headers: &HeaderMap) -> Result<(), ApiError> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|kind| kind.trim().to_ascii_lowercase());
+    let simple = [
+        "text/plain",
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+    ];
+    match kind {
+        Some(kind) if !simple.contains(&kind.as_str()) => Ok(()),
+        _ => Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "form_refused",
+            "send the list with \"Content-Type: application/octet-stream\" (or application/json, \
+             audio/x-mpegurl)",
+        )),
+    }
+}
+
+async fn rehearsed(
+    registry: &Registry,
+    store: &MediaStore,
+    prober: &Prober,
+    layout: &Layout,
+    id: &StreamId,
+    query: &WindowQuery,
+) -> Result<Rehearsed, ApiError> {
+    let now = Timestamp::now();
+    let config = registry.get_config(id)?;
+    let status = registry.status(id)?;
+    let (from, to) = window(query, now)?;
+    let format = status.format.or(match config.format {
+        FormatChoice::Fixed(format) => Some(format),
+        FormatChoice::Auto => None,
+    });
+    let listed = look(store, prober, &config, format.as_ref()).await?;
+    let path = layout.position(id);
+    let rows = query.limit.unwrap_or(DEFAULT_ROWS).clamp(10, MAX_ROWS);
+    let programme = config.programme.clone();
+    let zone = time_zone(&config);
+    let pending = listed.pending;
+    let work = move || {
+        let objects: Vec<ListedObject> =
+            listed.objects.iter().map(MediaObject::to_listed).collect();
+        let lineup = Lineup::resolve(&programme, zone, &objects);
+        let window = Window {
+            at: now,
+            standing: standing(&path),
+            running: status.on_air.and_then(running),
+            from,
+            to,
+            rows,
+        };
+        rehearse(&lineup, &window, &|object| {
+            let found = listed.findings.get(&object.key);
+            found.cloned().unwrap_or(Finding::NotLookedInto)
+        })
+    };
+    let rehearsal = tokio::task::spawn_blocking(work)
+        .await
+        .expect("a rehearsal does not panic");
+    Ok(Rehearsed {
+        config,
+        from,
+        to,
+        pending,
+        rehearsal,
+    })
+}
+
+fn window(query: &WindowQuery, now: Timestamp) -> Result<(Timestamp, Timestamp), ApiError> {
+    let invalid =
+        |message: &str| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_window", message);
+    let from = query.from.unwrap_or(now).max(now);
+    let to = match query.to {
+        Some(to) => to,
+        None => from
+            .checked_add(DEFAULT_WINDOW)
+            .map_err(|_| invalid("from is too far ahead"))?,
+    };
+    if to <= from {
+        return Err(invalid(
+            "to must be after from, and after now: what has aired is in the history",
+        ));
+    }
+    if to.duration_since(from) > LONGEST {
+        return Err(invalid("to must be at most 31 days after from"));
+    }
+    if to.duration_since(now) > FURTHEST {
+        return Err(invalid("to must be at most 92 days ahead"));
+    }
+    Ok((from, to))
+}
+
+fn time_zone(config: &StreamConfig) -> Option<TimeZone> {
+    let schedule = config.programme.schedule.as_ref()?;
+    // It was checked when the configuration was read.
+    TimeZone::get(&schedule.timezone).ok()
+}
+
+/// How things stood when the worker wrote it down last; at the beginning, where it did not.
+fn standing(path: &std::path::Path) -> Standing {
+    let file = match document::read::<PositionFile>(path) {
+        Ok(Opened::Loaded { value, .. }) => Some(value),
+        Ok(Opened::Corrupt(corrupt)) => corrupt.last_good.map(|copy| copy.value),
+        Ok(Opened::Absent) | Err(_) => None,
+    };
+    file.map(PositionFile::into_standing).unwrap_or_default()
+}
+
+fn running(on_air: OnAir) -> Option<Running> {
+    let key = on_air
+        .item
+        .filter(|_| on_air.kind == OnAirKind::Programme)?;
+    Some(Running {
+        key,
+        block: on_air.block,
+        position_s: on_air.position_s,
+        duration_s: on_air.duration_s,
+    })
+}
+
+async fn look(
+    store: &MediaStore,
+    prober: &Prober,
+    config: &StreamConfig,
+    format: Option<&StreamFormat>,
+) -> Result<Listed, ApiError> {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let objects = list_prefixes(store, config).await?;
+    let outcomes = prober.probe(&objects, until).await;
+    let pending = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+    let findings = objects.iter().zip(outcomes);
+    let findings = findings
+        .filter_map(|(object, outcome)| Some((object.key.clone(), finding(outcome?, format))))
+        .collect();
+    Ok(Listed {
+        objects,
+        findings,
+        pending,
+    })
+}
+
+fn finding(outcome: Outcome, format: Option<&StreamFormat>) -> Finding {
+    match outcome {
+        Outcome::Media(info) => {
+            let fit = fit::fit(&info, format.unwrap_or(&StreamFormat::default()));
+            match fit {
+                fit::Fit::Unplayable { reason } => Finding::Unplayable(reason),
+                fit::Fit::Copy | fit::Fit::Transcode { .. } => Finding::Plays(info.duration_s),
+            }
+        }
+        Outcome::NotMedia(reason) => Finding::Unplayable(reason),
+        Outcome::Failed(_) => Finding::NotLookedInto,
+    }
+}
+
+async fn list_prefixes(
+    store: &MediaStore,
+    config: &StreamConfig,
+) -> Result<Vec<MediaObject>, MediaError> {
+    let mut objects = Vec::new();
+    for prefix in config.programme.prefixes() {
+        objects.extend(store.list(&prefix).await?);
+    }
+    Ok(objects)
+}

@@ -1,0 +1,125 @@
+use super::*;
+
+fn schedule() -> Schedule {
+    serde_json::from_value(serde_json::json!({
+        "timezone": "UTC",
+        "blocks": [
+            {"name": "morning", "days": ["mon"], "from": "06:00", "to": "10:00", "items": []},
+            {"name": "gala", "date": "2026-12-24", "from": "01:00", "to": "02:00", "items": []}],
+        "metadata": {"films/": {"rating": "16"}},
+    }))
+    .expect("a schedule")
+}
+
+fn problems(format: Format, text: &[u8]) -> Vec<String> {
+    let problems = read(format, text).expect_err("problems");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn blocks(schedule: &Schedule) -> Vec<String> {
+    let blocks = schedule.blocks.iter();
+    blocks
+        .map(|b| format!("{} {}-{} {}", b.name, b.from, b.to, b.items.len()))
+        .collect()
+}
+
+#[test]
+fn an_m3u_becomes_the_items_of_a_block() {
+    let text = "\u{FEFF}#EXTM3U\r\n#EXTINF:120,A film, in two parts\r\n#EXTVLCOPT:x\r\nfilms/a.mp4\r\n\r\n./b.mp4\r\n";
+    let list = read(Format::M3u, text.as_bytes()).expect("a list");
+    let mut schedule = schedule();
+    let (names, keys) = list
+        .write_to(&mut schedule, Some("morning"))
+        .expect("written");
+    assert_eq!(
+        (names, keys),
+        (
+            vec!["morning".to_owned()],
+            vec!["films/a.mp4".to_owned(), "b.mp4".to_owned()]
+        )
+    );
+    assert_eq!(schedule.blocks[0].items.len(), 2);
+    let about = schedule.about("films/a.mp4").expect("known");
+    assert_eq!(
+        (about.title.as_deref(), about.rating.as_deref()),
+        (Some("A film, in two parts"), Some("16"))
+    );
+    assert!(schedule.about("b.mp4").is_none());
+}
+
+#[test]
+fn each_bad_line_is_told_by_its_number() {
+    let text = "# a comment\na.mp4\nhttp://host/b.mp4\n../c.mp4\n\nd\\e.mp4\n/etc/passwd\n";
+    let found = problems(Format::Text, text.as_bytes());
+    let lines: Vec<&str> = found.iter().filter_map(|p| p.split(':').next()).collect();
+    assert_eq!(
+        lines,
+        ["line 3", "line 4", "line 6", "line 7"],
+        "{found:#?}"
+    );
+    assert_eq!(problems(Format::Text, b"# nothing\n"), ["has no items"]);
+    let latin = problems(Format::M3u, b"a.mp4\nb\xE4r.mp4\n");
+    assert!(latin[0].starts_with("line 2: is not UTF-8"), "{latin:?}");
+}
+
+#[test]
+fn the_playlist_of_a_day_becomes_blocks_of_that_date() {
+    let text = r#"{"date": "2026-12-24", "until": "23:30", "items": [
+        {"at": "18:00", "key": "news.mp4"}, {"key": "ad.mp4", "title": "Ad"},
+        {"at": "20:15", "key": "films/f.mp4"}]}"#;
+    let mut schedule = schedule();
+    for _ in 0..2 {
+        let list = read(Format::Json, text.as_bytes()).expect("a list");
+        let (names, keys) = list.write_to(&mut schedule, None).expect("written");
+        assert_eq!(names, ["2026-12-24 18:00", "2026-12-24 20:15"]);
+        assert_eq!(keys.len(), 3);
+        assert_eq!(
+            blocks(&schedule),
+            [
+                "morning 06:00-10:00 0",
+                "gala 01:00-02:00 0",
+                "2026-12-24 18:00 18:00-20:15 2",
+                "2026-12-24 20:15 20:15-23:30 1",
+            ]
+        );
+    }
+    assert!(schedule.overlaps().is_empty());
+}
+
+#[test]
+fn everything_wrong_with_a_day_is_told() {
+    let text = r#"{"date": "24.12.", "until": 5, "day": 1, "items": [
+        {"key": "a.mp4"}, {"at": "20:00", "key": ""}, {"at": "19:00", "key": "b.mp4"},
+        {"at": "25:00", "key": "c.mp4"}, 7, {"key": 1, "length": 2}]}"#;
+    let found = problems(Format::Json, text.as_bytes());
+    for path in [
+        "date: ",
+        "until: ",
+        "day: ",
+        "items[0].at: ",
+        "items[1].key: ",
+        "items[2].at: ",
+        "items[3].at: ",
+        "items[4]: ",
+        "items[5].key: ",
+        "items[5].length: ",
+    ] {
+        assert!(
+            found.iter().any(|p| p.starts_with(path)),
+            "{path} in {found:#?}"
+        );
+    }
+    assert!(problems(Format::Json, b"{\n  \"date\": }")[0].starts_with("line 2: "));
+}
+
+#[test]
+fn a_list_needs_its_block_and_a_day_has_its_own() {
+    let list = || read(Format::Text, b"a.mp4").expect("a list");
+    let code = |error: ApiError| error.code().to_owned();
+    let unknown = list()
+        .write_to(&mut schedule(), Some("evening"))
+        .expect_err("unknown");
+    assert_eq!(code(unknown), "unknown_block");
+    let unnamed = list().write_to(&mut schedule(), None).expect_err("unnamed");
+    assert_eq!(code(unnamed), "block_not_named");
+}
