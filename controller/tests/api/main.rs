@@ -7,6 +7,7 @@
 
 mod media;
 mod openapi;
+mod schedule;
 mod server;
 
 use serde_json::{Value, json};

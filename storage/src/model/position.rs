@@ -29,7 +29,7 @@ impl PositionFile {
     pub fn into_standing(self) -> Standing {
         Standing {
             seed: self.position.seed,
-            ordinary: self.position.key.is_some().then_some(Mark {
+            ordinary: Some(Mark {
                 position: self.position,
                 left_at_s: Some(self.item_s),
             }),
