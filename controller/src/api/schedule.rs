@@ -75,6 +75,7 @@ pub(super) struct ScheduleAnswer {
 #[into_params(parameter_in = Query)]
 pub(super) struct ImportQuery {
     /// `json`: the playlist of a day; `m3u` or `text`: the items of a block.
+    #[param(inline)]
     format: import::Format,
     /// The block whose items are replaced, with `m3u` and `text`.
     block: Option<String>,
