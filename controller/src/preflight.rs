@@ -29,7 +29,7 @@ use self::programs::Programs;
 use crate::config::Config;
 
 /// Streams that start together share what was found.
-const FRESH_FOR: Duration = Duration::from_secs(20);
+pub(crate) const FRESH_FOR: Duration = Duration::from_secs(20);
 /// A program that takes longer to tell its version is of no use on air.
 const GROUND_LIMIT: Duration = Duration::from_secs(5);
 /// What the network has not answered by then counts as unreachable.

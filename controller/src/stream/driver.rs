@@ -134,6 +134,8 @@ pub(crate) struct Driver {
     drops: DropMeter,
     /// The newest look at what the stream needs, and what it found so far.
     look: (u64, Vec<Check>),
+    /// When a start that was asked for was last looked at.
+    looked_at: Option<Instant>,
     /// The part of it that goes on beside the worker.
     surroundings: Option<AbortOnDropHandle<()>>,
     /// Why the last worker ended, until the stream is on air again.
@@ -205,6 +207,7 @@ impl Driver {
             restarts: Restarts::after_failures(record.failures),
             record,
             look: (0, Vec::new()),
+            looked_at: None,
             surroundings: None,
             drops: DropMeter::default(),
             stopping: Vec::new(),

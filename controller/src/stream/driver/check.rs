@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Driver, Looked, Part};
+use crate::preflight::FRESH_FOR;
 use crate::stream::state::{Life, Look, Next};
 
 /// How often a start that failed its check is tried again.
@@ -29,8 +30,14 @@ impl Driver {
     }
 
     /// Looks at ground and bucket while a worker is being started. How the destinations are, the worker
-    /// finds out in the same moment, and better.
+    /// finds out in the same moment, and better. What was found a moment ago holds still: a stream that
+    /// is stopped and started again and again is not to be slowed down by being looked at.
     pub(super) fn look_beside(&mut self) {
+        let fresh = |at: Instant| at.elapsed() < FRESH_FOR;
+        if self.looked_at.is_some_and(fresh) {
+            return;
+        }
+        self.looked_at = Some(Instant::now());
         self.surroundings = Some(self.look(&[Part::Ground, Part::Bucket]));
     }
 

@@ -54,9 +54,16 @@ fn answers(table: &mut Table) {
         "ms",
     );
     table.note("the same, median", ms(percentile(&quick, 0.5)), "ms");
+    for (what, call) in [
+        ("of those, `start`, p99", Call::Start),
+        ("of those, `skip`, p99", Call::Skip),
+    ] {
+        let of = times(&|answered| answered.call == call);
+        table.note(what, ms(percentile(&of, 0.99)), "ms");
+    }
     let stops = times(&waits_for_an_end);
     table.note(
-        "of those, stops that wait for a worker's end, p99",
+        "stops that wait for a worker's end, p99",
         ms(percentile(&stops, 0.99)),
         "ms",
     );
