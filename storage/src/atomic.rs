@@ -261,6 +261,16 @@ pub fn remove(path: &Path) -> Result<(), AtomicError> {
     }
 }
 
+/// Gives the file at `path` the name `aside` in the same directory, durably: somebody may want to look
+/// at it.
+///
+/// # Errors
+/// See [`AtomicError`].
+pub fn set_aside(path: &Path, aside: &Path) -> Result<(), AtomicError> {
+    rename(path, aside).map_err(|e| AtomicError::new(path, Operation::Rename, e))?;
+    sync_directory(aside)
+}
+
 /// Gives the file at `target` a second name, replacing what had that name. The link is made under a
 /// temporary name first, so that `kept` is never missing.
 fn keep(target: &Path, kept: &Path) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! they end are in `docs/design/air-record.md`.
 
 use jiff::Timestamp;
+use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use super::report::OnAirKind;
@@ -149,6 +150,11 @@ pub enum DarkCause {
 }
 
 impl DarkCause {
+    /// The cause with this name in JSON.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::deserialize(StrDeserializer::<Error>::new(name)).ok()
+    }
+
     /// Whether somebody meant it: planned darkness is listed, and told apart in the sums.
     pub const fn is_planned(self) -> bool {
         matches!(self, Self::Operator | Self::PlannedRenewal)

@@ -1,0 +1,216 @@
+//! Writing: one transaction takes a whole [`Batch`], or nothing of it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::named::Named;
+use super::rows::{Boot, Cursor, Key, Row, Sample, Span};
+use super::{Database, HistoryError};
+use crate::model::StreamId;
+
+/// What is to be written together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch {
+    /// Boots seen for the first time.
+    pub boots: Vec<Boot>,
+    /// Rows by name; `None` removes one.
+    pub rows: BTreeMap<Key, Option<Row>>,
+    /// Measurements.
+    pub samples: Vec<Sample>,
+    /// Reading places.
+    pub cursors: BTreeMap<StreamId, Cursor>,
+    /// What a stream's recorder has to know to go on, as it wrote it itself.
+    pub recorders: BTreeMap<StreamId, String>,
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// === impl Database ===
+
+impl Database {
+    /// Writes `batch`.
+    ///
+    /// # Errors
+    /// Then nothing of it was written.
+    pub fn write(&mut self, batch: &Batch) -> Result<(), HistoryError> {
+        self.with("write to", |connection| write(connection, batch))
+    }
+}
+
+fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for boot in &batch.boots {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO boot VALUES (?1, ?2)")?
+            .execute(params![boot.boot_id, boot.offset_ms])?;
+    }
+    for (key, row) in &batch.rows {
+        match row {
+            Some(row) => put(&transaction, row)?,
+            None => delete(&transaction, key)?,
+        }
+    }
+    for sample in &batch.samples {
+        put_sample(&transaction, sample)?;
+    }
+    for (stream, cursor) in &batch.cursors {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                stream.as_str(),
+                cursor.part,
+                integer(cursor.offset)
+            ])?;
+    }
+    for (stream, state) in &batch.recorders {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO recorder VALUES (?1, ?2)")?
+            .execute(params![stream.as_str(), state])?;
+    }
+    transaction.commit()
+}
+
+fn put(to: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    match row {
+        Row::Wanted(row) => {
+            let Times {
+                start,
+                end,
+                start_at,
+                end_at,
+            } = times(&row.span);
+            to.prepare_cached("INSERT OR REPLACE INTO wanted VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![row.stream.as_str(), start, end, start_at, end_at])?;
+        }
+        Row::Delivery(row) => {
+            let Times {
+                start,
+                end,
+                start_at,
+                end_at,
+            } = times(&row.span);
+            to.prepare_cached(
+                "INSERT OR REPLACE INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                row.stream.as_str(),
+                row.destination,
+                start,
+                end,
+                start_at,
+                end_at,
+                integer(row.connection)
+            ])?;
+        }
+        Row::Gap(row) => {
+            let Times {
+                start,
+                end,
+                start_at,
+                end_at,
+            } = times(&row.span);
+            to.prepare_cached(
+                "INSERT OR REPLACE INTO gap VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                row.stream.as_str(),
+                row.destination,
+                start,
+                end,
+                start_at,
+                end_at,
+                Named(row.cause),
+                row.error_type,
+                row.recovery.map(Named)
+            ])?;
+        }
+        Row::OnAir(row) => {
+            let Times {
+                start,
+                end,
+                start_at,
+                end_at,
+            } = times(&row.span);
+            to.prepare_cached(
+                "INSERT OR REPLACE INTO on_air VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                row.stream.as_str(),
+                start,
+                end,
+                start_at,
+                end_at,
+                Named(row.source),
+                row.item,
+                row.cause.map(Named),
+                row.recovery.map(Named)
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn delete(from: &Transaction<'_>, key: &Key) -> rusqlite::Result<()> {
+    let table = key.table.name();
+    if key.table.has_destination() {
+        let sql =
+            format!("DELETE FROM {table} WHERE stream = ?1 AND start_ms = ?2 AND destination = ?3");
+        let names = params![key.stream.as_str(), key.start_ms, key.destination];
+        from.prepare_cached(&sql)?.execute(names)?;
+    } else {
+        let sql = format!("DELETE FROM {table} WHERE stream = ?1 AND start_ms = ?2");
+        let names = params![key.stream.as_str(), key.start_ms];
+        from.prepare_cached(&sql)?.execute(names)?;
+    }
+    Ok(())
+}
+
+fn put_sample(to: &Transaction<'_>, sample: &Sample) -> rusqlite::Result<()> {
+    to.prepare_cached(
+        "INSERT OR REPLACE INTO sample VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        sample.stream.as_str(),
+        sample.destination.as_deref().unwrap_or_default(),
+        sample.ms,
+        sample.at.as_millisecond(),
+        sample.state.map(Named),
+        sample.bitrate_kbps,
+        sample.dropped_frames.map(integer),
+        sample.cpu_percent,
+        sample.memory_bytes.map(integer),
+        sample.rtt_ms,
+        sample.unacked_bytes.map(integer),
+    ])?;
+    Ok(())
+}
+
+/// The four columns of a span.
+struct Times {
+    start: i64,
+    end: Option<i64>,
+    start_at: i64,
+    end_at: Option<i64>,
+}
+
+fn times(span: &Span) -> Times {
+    Times {
+        start: span.start_ms,
+        end: span.end_ms,
+        start_at: span.start_at.as_millisecond(),
+        end_at: span.end_at.map(|at| at.as_millisecond()),
+    }
+}
+
+/// SQLite's integers are signed; nothing counted here comes near their end.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

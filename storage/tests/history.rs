@@ -1,0 +1,353 @@
+//! The history's file: what is written is read back, older files are understood, damaged ones are set
+//! aside, and the limits hold.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files are damaged here on purpose, past the crate's own writers"
+)]
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use storage::history::{
+    Batch, Cursor, Database, Delivery, Gap, HistoryError, Incidents, Limits, OnAirSpan, Recovery,
+    Row, SCHEMA_VERSION, Sample, SampleFilter, Span, Table, Wanted,
+};
+use storage::model::report::{DestinationState, OnAirKind};
+use storage::model::{DarkCause, StreamId};
+
+const FIXTURES: &[&str] = &[include_str!("history/v1.sql")];
+const GENEROUS: Limits = Limits {
+    days: 90,
+    max_bytes: 256 * 1024 * 1024,
+};
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    (dir, path)
+}
+
+fn open(path: &Path) -> Database {
+    let (database, aside) = Database::open(path, Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(aside, None);
+    database
+}
+
+fn main() -> StreamId {
+    "main".parse().unwrap()
+}
+
+fn span(start_ms: i64, end_ms: Option<i64>) -> Span {
+    let at = |ms| Timestamp::from_millisecond(1_760_000_000_000 + ms).unwrap();
+    Span {
+        start_ms,
+        end_ms,
+        start_at: at(start_ms),
+        end_at: end_ms.map(at),
+    }
+}
+
+fn gap(start_ms: i64, end_ms: Option<i64>) -> Row {
+    Row::Gap(Gap {
+        stream: main(),
+        destination: "youtube".into(),
+        span: span(start_ms, end_ms),
+        cause: DarkCause::DestinationLost,
+        error_type: Some("connection_reset".into()),
+        recovery: end_ms.map(|_| Recovery::Automatic),
+    })
+}
+
+fn sample(ms: i64, destination: Option<&str>, bitrate_kbps: u32) -> Sample {
+    Sample {
+        stream: main(),
+        destination: destination.map(str::to_owned),
+        ms,
+        at: Timestamp::from_millisecond(ms).unwrap(),
+        state: destination.map(|_| DestinationState::Live),
+        bitrate_kbps: Some(bitrate_kbps),
+        dropped_frames: Some(u64::from(bitrate_kbps)),
+        cpu_percent: None,
+        memory_bytes: None,
+        rtt_ms: None,
+        unacked_bytes: None,
+    }
+}
+
+fn rows(rows: impl IntoIterator<Item = Row>) -> Batch {
+    Batch {
+        rows: rows.into_iter().map(|row| (row.key(), Some(row))).collect(),
+        ..Batch::default()
+    }
+}
+
+fn all(database: &mut Database) -> Vec<Row> {
+    Table::ALL
+        .into_iter()
+        .flat_map(|table| database.intervals(table, i64::MIN, i64::MAX, None).unwrap())
+        .collect()
+}
+
+#[test]
+fn what_is_written_is_read_back_after_a_restart_and_changes_in_place() {
+    let (_dir, path) = place();
+    let slate = OnAirSpan {
+        stream: main(),
+        span: span(11_000, Some(12_000)),
+        source: OnAirKind::Slate,
+        item: None,
+        cause: Some(DarkCause::Starting),
+        recovery: Some(Recovery::ByHand),
+    };
+    let wanted = Wanted {
+        stream: main(),
+        span: span(10_000, None),
+    };
+    let delivery = Delivery {
+        stream: main(),
+        destination: "youtube".into(),
+        span: span(12_000, Some(60_000)),
+        connection: 3,
+    };
+    let written = vec![
+        Row::Wanted(wanted),
+        Row::Delivery(delivery),
+        gap(60_000, None),
+        Row::OnAir(slate),
+    ];
+    let mut batch = rows(written.clone());
+    let cursor = Cursor {
+        part: "00000001-0000.jsonl".into(),
+        offset: 812,
+    };
+    batch.cursors.insert(main(), cursor.clone());
+    batch.recorders.insert(main(), "{}".into());
+    open(&path).write(&batch).unwrap();
+
+    let mut database = open(&path);
+    assert_eq!(all(&mut database), written);
+    let loaded = database.load().unwrap();
+    assert_eq!(loaded.cursors[&main()], cursor);
+    assert_eq!(loaded.recorders[&main()], "{}");
+
+    let mut batch = rows([gap(60_000, Some(61_000))]);
+    batch.rows.insert(written[1].key(), None);
+    database.write(&batch).unwrap();
+    let now = all(&mut database);
+    assert!(now.contains(&gap(60_000, Some(61_000))), "{now:?}");
+    assert!(!now.contains(&written[1]) && now.len() == 3, "{now:?}");
+}
+
+#[test]
+fn a_file_of_every_earlier_schema_is_understood() {
+    assert_eq!(
+        FIXTURES.len() as i64,
+        SCHEMA_VERSION,
+        "one fixture a schema"
+    );
+    for sql in FIXTURES {
+        let (_dir, path) = place();
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let mut database = open(&path);
+        let found = all(&mut database);
+        assert_eq!(found.len(), 6, "{found:?}");
+        assert!(found.contains(&gap(60_000, None)), "{found:?}");
+        let asked = SampleFilter {
+            from_ms: 0,
+            to_ms: 30_000,
+            stream: main(),
+            destination: None,
+            step_ms: 10_000,
+            limit: 10,
+        };
+        let samples = database.samples(&asked).unwrap();
+        assert_eq!(samples.len(), 2, "{samples:?}");
+        assert_eq!(samples[1].rtt_ms, Some(12.5));
+        assert_eq!(database.load().unwrap().boots[0].offset_ms, 1000);
+    }
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
+    let (dir, path) = place();
+    std::fs::write(&path, b"not a database, whatever its name says".repeat(200)).unwrap();
+    let (mut database, aside) = Database::open(&path, Timestamp::UNIX_EPOCH).unwrap();
+    let aside = aside.expect("its new name");
+    assert_eq!(
+        aside,
+        dir.path().join("history.db.corrupt-19700101T000000Z")
+    );
+    assert!(aside.exists());
+    database.write(&rows([gap(1, None)])).unwrap();
+    drop(database);
+    assert_eq!(all(&mut open(&path)).len(), 1);
+}
+
+#[test]
+fn damage_that_shows_only_in_use_is_told_apart_and_ends_the_same_way() {
+    let (_dir, path) = place();
+    let mut database = open(&path);
+    database
+        .write(&rows((0..2000).map(|n| gap(n * 10, Some(n * 10 + 5)))))
+        .unwrap();
+    database.settle().unwrap();
+    drop(database);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Everything but the first page, so that the file still opens.
+    let tables = 4096 * 12;
+    bytes[tables..].fill(0xAA);
+    std::fs::write(&path, bytes).unwrap();
+
+    let mut database = open(&path);
+    let asked = Incidents {
+        to_ms: i64::MAX,
+        limit: 5000,
+        ..Incidents::default()
+    };
+    let error = database.incidents(&asked).unwrap_err();
+    assert!(error.is_corrupt(), "{error:?}");
+    let (mut database, aside) = database.begin_anew(Timestamp::UNIX_EPOCH).unwrap();
+    assert!(aside.exists());
+    assert!(all(&mut database).is_empty());
+}
+
+#[test]
+fn a_file_of_a_newer_release_is_left_alone() {
+    let (_dir, path) = place();
+    drop(open(&path));
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = std::fs::read(&path).unwrap();
+    let error = Database::open(&path, Timestamp::UNIX_EPOCH).unwrap_err();
+    assert!(
+        matches!(error, HistoryError::Newer { found: 99, .. }),
+        "{error:?}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn incidents_come_newest_first_and_by_filter() {
+    let (_dir, path) = place();
+    let mut database = open(&path);
+    let slate = OnAirSpan {
+        stream: main(),
+        span: span(45, Some(50)),
+        source: OnAirKind::Slate,
+        item: None,
+        cause: Some(DarkCause::SourceStalled),
+        recovery: None,
+    };
+    let mut written: Vec<Row> = (0..10).map(|n| gap(n * 10, Some(n * 10 + 5))).collect();
+    written.push(Row::OnAir(slate));
+    database.write(&rows(written)).unwrap();
+    let any = Incidents {
+        from_ms: 21,
+        to_ms: 90,
+        limit: 100,
+        ..Incidents::default()
+    };
+    let mut starts = |asked: &Incidents| -> Vec<i64> {
+        let found = database.incidents(asked).unwrap();
+        found.iter().map(|row| row.key().start_ms).collect()
+    };
+    assert_eq!(starts(&any), [80, 70, 60, 50, 45, 40, 30, 20]);
+    let of_cause = Incidents {
+        cause: Some(DarkCause::SourceStalled),
+        ..any.clone()
+    };
+    assert_eq!(starts(&of_cause), [45]);
+    let of_destination = Incidents {
+        destination: Some("youtube".into()),
+        limit: 2,
+        ..any
+    };
+    assert_eq!(starts(&of_destination), [80, 70]);
+}
+
+#[test]
+fn samples_are_averaged_over_the_step_that_was_asked_for() {
+    let (_dir, path) = place();
+    let mut database = open(&path);
+    let samples = (0..12).map(|n| {
+        sample(
+            n * 10_000,
+            Some("youtube"),
+            1000 + u32::try_from(n).unwrap(),
+        )
+    });
+    let batch = Batch {
+        samples: samples.collect(),
+        ..Batch::default()
+    };
+    database.write(&batch).unwrap();
+    let asked = SampleFilter {
+        from_ms: 0,
+        to_ms: 120_000,
+        stream: main(),
+        destination: Some("youtube".into()),
+        step_ms: 60_000,
+        limit: 100,
+    };
+    let found = database.samples(&asked).unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|s| (s.ms, s.bitrate_kbps, s.dropped_frames))
+        .collect();
+    // 1002.5 and 1008.5 are rounded; the counter is the last one of its minute.
+    assert_eq!(
+        told,
+        [
+            (50_000, Some(1003), Some(1005)),
+            (110_000, Some(1009), Some(1011))
+        ]
+    );
+}
+
+#[test]
+fn age_and_size_bound_the_file_and_samples_go_first() {
+    const DAY: i64 = 86_400_000;
+    let (_dir, path) = place();
+    let mut database = open(&path);
+    let now = 100 * DAY;
+    let mut batch = rows([
+        gap(DAY, Some(2 * DAY)),
+        gap(50 * DAY, Some(50 * DAY + 5)),
+        gap(60 * DAY, None),
+    ]);
+    let ages = (0..8640)
+        .map(|n| 80 * DAY + n * 10_000)
+        .chain((0..8640).map(|n| 99 * DAY + n * 10_000));
+    batch.samples = ages
+        .flat_map(|ms| ["a", "b", "c"].map(|name| sample(ms, Some(name), 1)))
+        .collect();
+    database.write(&batch).unwrap();
+
+    let first = database.retain(GENEROUS, now).unwrap();
+    assert_eq!(first.intervals, 1, "the one that ended 98 days ago");
+    assert_eq!(
+        first.samples,
+        3 * 8640 / 6 * 5,
+        "one a minute is left of the older day"
+    );
+    assert!(first.bytes > 700_000, "{first:?}");
+
+    let tight = Limits {
+        max_bytes: 300_000,
+        ..GENEROUS
+    };
+    let second = database.retain(tight, now).unwrap();
+    assert!(
+        second.bytes <= 300_000 && second.intervals == 0,
+        "{second:?}"
+    );
+    let file = std::fs::metadata(&path).unwrap().len();
+    assert!(file <= 300_000, "given back to the disk: {file}");
+    assert_eq!(
+        all(&mut database),
+        [gap(50 * DAY, Some(50 * DAY + 5)), gap(60 * DAY, None)]
+    );
+}
