@@ -5,6 +5,7 @@
 //! | `GET /health` | 200 | controller and one line a stream |
 //! | `GET /health/live` | 200 | open without a token |
 //! | `GET /health/ready` | 200, 503 | |
+//! | `GET /health/uptime`, `/health/incidents`, `/health/metrics` | 200, 404, 422, 503 | the air record |
 //! | `GET /streams` | 200 | |
 //! | `GET /streams/status` | 200, 404 | `?stream_id=` |
 //! | `POST /streams/start` | 202, 404, 409, 422 | body `{"stream_id"}` or none |
@@ -34,6 +35,7 @@ mod envelope;
 mod error;
 mod events;
 mod health;
+mod history;
 mod ingest;
 mod local_media;
 mod media;
@@ -66,6 +68,7 @@ use self::health::Started;
 use self::media::Prober;
 use self::schema::Rendered;
 use crate::config::Config;
+use crate::history::History;
 use crate::ingest::Keys;
 use crate::registry::Registry;
 use crate::upstream::obs::ObsStatus;
@@ -79,6 +82,8 @@ const CORS_MAX_AGE: Duration = Duration::from_hours(1);
 pub struct Parts {
     /// The streams.
     pub registry: Registry,
+    /// What was on air, and what was not.
+    pub history: History,
     /// The media; a local folder must be the one with `served_at`.
     pub store: MediaStore,
     /// Who may publish to the ingest.
@@ -149,6 +154,9 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
+        .routes(routes!(history::uptime))
+        .routes(routes!(history::incidents))
+        .routes(routes!(history::metrics))
         .routes(routes!(streams::list))
         .routes(routes!(streams::status))
         .routes(routes!(streams::start_named))
@@ -200,6 +208,7 @@ macro_rules! part {
 }
 
 part!(Registry, parts.registry);
+part!(History, parts.history);
 part!(MediaStore, parts.store);
 part!(CancellationToken, parts.closing);
 part!(Layout, layout);

@@ -16,6 +16,7 @@
 mod listen;
 mod manager;
 mod notify;
+mod sampler;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use self::manager::Intent;
 use self::notify::Notify;
 use crate::api::{self, Parts};
 use crate::config::Config;
+use crate::history::History;
 use crate::ingest::{Keys, door};
 use crate::media::{self, OpenMediaError};
 use crate::registry::{End, OpenError, Opening, Registry};
@@ -114,7 +116,10 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let (store, media_server) = open_media(&config, address).await?;
 
     let mut tasks = JoinSet::new();
-    let registry = prepared.opening.start(&mut tasks);
+    let history =
+        History::start(config.layout.clone(), config.history).map_err(system("make a thread"))?;
+    let registry = prepared.opening.start(history.clone(), &mut tasks);
+    tasks.spawn(sampler::run(registry.clone(), history.clone()));
     let keys = Keys::open(&config.layout.ingest_keys_file(), &mut tasks);
     if let Some(listener) = ingest {
         let (keys, registry, layout) = (keys.clone(), registry.clone(), config.layout.clone());
@@ -125,6 +130,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
         keys,
         obs: obs.map(|obs| obs::start(obs, registry.clone(), &mut tasks)),
         registry: registry.clone(),
+        history: history.clone(),
         store,
         media_server,
         closing: listening.closing(),
@@ -153,6 +159,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
         () = shutdown.immediate() => tracing::warn!("second signal: leaving at once"),
     }
     tasks.shutdown().await;
+    history.close().await;
     tracing::info!("ended");
     Ok(())
 }

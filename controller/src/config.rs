@@ -10,6 +10,7 @@ mod vars;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use storage::history::Limits;
 use storage::layout::Layout;
 use storage::model::StorageSettings;
 use storage::secret::Secret;
@@ -43,6 +44,8 @@ pub struct Config {
     pub layout: Layout,
     /// `CACHE_MAX_BYTES`: media kept in `CACHE_DIR`; 0 is none.
     pub cache_max_bytes: u64,
+    /// `HISTORY_RETENTION_DAYS` and `HISTORY_MAX_BYTES`.
+    pub history: Limits,
     /// `WORKER_BIN`.
     pub worker_bin: PathBuf,
     /// `FFMPEG_BIN`.

@@ -29,7 +29,7 @@ use rusqlite::{Connection, ErrorCode};
 pub use read::{Incidents, Loaded, SampleFilter};
 pub use retain::{Limits, Retained};
 pub use rows::{
-    Boot, Cursor, Delivery, Gap, Key, OnAirSpan, Recovery, Row, Sample, Span, Table, Wanted,
+    Boot, Delivery, Gap, Key, OnAirSpan, Part, Recovery, Row, Sample, Span, Table, Wanted,
 };
 pub use schema::SCHEMA_VERSION;
 pub use write::Batch;
@@ -127,14 +127,15 @@ impl Database {
             }
         };
         let mut connection = Connection::open(path).map_err(failed("open"))?;
-        configure(&connection).map_err(failed("open"))?;
-        let found = schema::version(&connection).map_err(failed("read"))?;
+        // Looked at first: not even the journal mode of a newer file is touched.
+        let found = schema::version(&connection).map_err(failed("open"))?;
         if found > SCHEMA_VERSION {
             return Err(HistoryError::Newer {
                 path: path.to_owned(),
                 found,
             });
         }
+        configure(&connection).map_err(failed("open"))?;
         schema::migrate(&mut connection, found).map_err(failed("migrate"))?;
         Ok(Self {
             connection,

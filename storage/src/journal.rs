@@ -6,35 +6,17 @@
 //!
 //! Everything here blocks on the disk.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::Deserialize;
 
 use crate::model::AirEntry;
-use crate::model::air::AIR_VERSION;
+use crate::model::air::{AIR_VERSION, AirPart};
 
-/// Digits of a part's generation and of its number.
-const DIGITS: (usize, usize) = (8, 4);
 /// Digits of a pulse.
 const PULSE_DIGITS: usize = 20;
-
-/// Name of a part: `<generation>-<number>.jsonl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartName {
-    /// The worker's.
-    pub generation: u64,
-    /// Counts that worker's parts.
-    pub number: u32,
-}
-
-/// A name that no part has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a part of a journal")]
-pub struct NotAPart;
 
 /// What was read of a part.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,19 +47,14 @@ pub struct Skipped {
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub fn parts(dir: &Path) -> io::Result<Vec<PartName>> {
+pub fn parts(dir: &Path) -> io::Result<Vec<AirPart>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     let mut parts = Vec::new();
     for entry in entries {
-        parts.extend(
-            entry?
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<PartName>().ok()),
-        );
+        parts.extend(entry?.file_name().to_str().and_then(AirPart::parse));
     }
     parts.sort_unstable();
     Ok(parts)
@@ -128,39 +105,6 @@ struct Outline {
 #[derive(Deserialize)]
 struct Kind {
     kind: String,
-}
-
-// === impl PartName ===
-
-impl fmt::Display for PartName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (wide, narrow) = DIGITS;
-        let Self { generation, number } = self;
-        write!(f, "{generation:0wide$}-{number:0narrow$}.jsonl")
-    }
-}
-
-impl FromStr for PartName {
-    type Err = NotAPart;
-
-    fn from_str(name: &str) -> Result<Self, NotAPart> {
-        let (generation, number) = name
-            .strip_suffix(".jsonl")
-            .and_then(|stem| stem.split_once('-'))
-            .ok_or(NotAPart)?;
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if generation.len() < DIGITS.0
-            || number.len() < DIGITS.1
-            || !digits(generation)
-            || !digits(number)
-        {
-            return Err(NotAPart);
-        }
-        Ok(Self {
-            generation: generation.parse().map_err(|_| NotAPart)?,
-            number: number.parse().map_err(|_| NotAPart)?,
-        })
-    }
 }
 
 // === impl Chunk ===

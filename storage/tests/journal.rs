@@ -6,8 +6,8 @@
 )]
 
 use jiff::Timestamp;
-use storage::journal::{self, PartName, Skipped};
-use storage::model::air::AIR_VERSION;
+use storage::journal::{self, Skipped};
+use storage::model::air::{AIR_VERSION, AirPart};
 use storage::model::{AirEntry, AirEvent, DarkCause};
 
 fn entry(seq: u64) -> AirEntry {
@@ -26,7 +26,7 @@ fn entry(seq: u64) -> AirEntry {
 }
 
 fn line(seq: u64) -> String {
-    serde_json::to_string(&entry(seq)).unwrap() + "\n"
+    serde_json::to_string(&entry(seq)).expect("an entry is JSON") + "\n"
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn parts_are_found_by_their_names_in_order() {
     let names: Vec<String> = journal::parts(dir.path())
         .unwrap()
         .iter()
-        .map(PartName::to_string)
+        .map(AirPart::to_string)
         .collect();
     assert_eq!(
         names,

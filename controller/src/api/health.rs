@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::error::ApiError;
 use super::error::ErrorBody;
 use super::streams::StreamLine;
+use crate::history::History;
 use crate::registry::Registry;
 use crate::upstream::obs::ObsStatus;
 
@@ -57,10 +58,11 @@ pub(super) struct Probe {
 #[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Health)))]
 pub(super) async fn health(
     State(registry): State<Registry>,
+    State(history): State<History>,
     State(Started(since)): State<Started>,
     State(obs): State<Option<watch::Receiver<ObsStatus>>>,
 ) -> Json<Health> {
-    let problem = registry.storage_fault();
+    let problem = registry.storage_fault().or_else(|| history.fault());
     let status = match &problem {
         Some(_) => ControllerStatus::Degraded,
         None if !registry.is_recovered() => ControllerStatus::Recovering,

@@ -105,6 +105,16 @@ pub const SETTINGS: &[Setting] = &[
         "Media of r2 and s3 kept in CACHE_DIR to play through an outage; 0 is none [default: 2147483648]",
     ),
     setting(
+        "HISTORY_RETENTION_DAYS",
+        "DAYS",
+        "How long the history is kept [default: 90]",
+    ),
+    setting(
+        "HISTORY_MAX_BYTES",
+        "BYTES",
+        "How large STATE_DIR/history.db may get [default: 268435456]",
+    ),
+    setting(
         "WORKER_BIN",
         "FILE",
         "stream-worker [default: next to this program]",

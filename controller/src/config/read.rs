@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use storage::history::Limits;
 use storage::layout::Layout;
 use storage::model::StorageSettings;
 use storage::model::job::Provider;
@@ -17,6 +18,7 @@ use supervise::cgroup::Delegated;
 use super::{Config, Flags, Keyring, LogFormat, Logging, Vars};
 
 const EXTENSIONS: &str = "mp4,mov,mkv,webm,m4v,ts,flv,mp3,m4a,wav";
+const MIB: u64 = 1024 * 1024;
 const NAME: &str = "stream-controller";
 const CACHE_MAX_BYTES: u64 = 2 << 30;
 /// Leaves room for the sockets of streams with short names.
@@ -113,6 +115,7 @@ impl<'a> Reader<'a> {
             storage: self.storage(&layout.state_dir),
             storage_keys: self.storage_keys(),
             cache_max_bytes: self.cache_max_bytes(),
+            history: self.history(),
             worker_bin: self.program("WORKER_BIN", &self.place.exe_dir.join("stream-worker")),
             ffmpeg_bin: self.program("FFMPEG_BIN", Path::new("ffmpeg")),
             ffprobe_bin: self.program("FFPROBE_BIN", Path::new("ffprobe")),
@@ -346,6 +349,22 @@ impl<'a> Reader<'a> {
                 .push("STORAGE_EXTENSIONS must be a list like mp4,mkv,mp3".into());
         }
         extensions
+    }
+
+    fn history(&mut self) -> Limits {
+        let days = self.parsed("HISTORY_RETENTION_DAYS", "a number of days", 90_u32);
+        if !(1..=3650).contains(&days) {
+            self.errors.push(format!(
+                "HISTORY_RETENTION_DAYS={days} must lie between 1 and 3650"
+            ));
+        }
+        let max_bytes = self.parsed("HISTORY_MAX_BYTES", "a number of bytes", 256 * MIB);
+        if max_bytes < MIB {
+            self.errors.push(format!(
+                "HISTORY_MAX_BYTES={max_bytes} must be at least {MIB} (1 MiB)"
+            ));
+        }
+        Limits { days, max_bytes }
     }
 
     fn logging(&mut self) -> Logging {

@@ -73,6 +73,7 @@ impl Keeper {
     /// end.
     pub(super) async fn run(mut self, mut records: BTreeMap<StreamId, StreamRecord>) {
         let known: BTreeSet<StreamId> = self.configs.keys().cloned().collect();
+        self.machine.history.streams(known.clone());
         let mut recoveries = Vec::new();
         for (id, config) in self.configs.clone() {
             let record = records.remove(&id);

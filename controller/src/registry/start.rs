@@ -24,6 +24,7 @@ use super::Registry;
 use super::keeper::{Keeper, Streams};
 use crate::chain;
 use crate::config::{Config, Keyring};
+use crate::history::History;
 use crate::ledger::Ledger;
 use crate::stream::Machine;
 
@@ -90,8 +91,9 @@ impl Opening {
         })
     }
 
-    /// Starts a driver for every stream. The tasks run until [`Registry::end`].
-    pub fn start(self, tasks: &mut JoinSet<()>) -> Registry {
+    /// Starts a driver for every stream; what they see goes to `history`. The tasks run until
+    /// [`Registry::end`].
+    pub fn start(self, history: History, tasks: &mut JoinSet<()>) -> Registry {
         let Read {
             document,
             contents,
@@ -106,7 +108,7 @@ impl Opening {
         let (changes_tx, changes) = mpsc::channel(CHANGES);
         let (fault, config_fault) = watch::channel(self.config.fault);
         let keeper = Keeper {
-            machine: Machine::new(self.settings, ledger.clone()),
+            machine: Machine::new(self.settings, ledger.clone(), history),
             fault,
             document: Some(self.config.document),
             configs: self.config.contents.streams,

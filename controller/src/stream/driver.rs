@@ -32,6 +32,7 @@ use super::state::Life;
 use super::status::StreamStatus;
 use super::worker_link::WorkerLink;
 use crate::config::Config;
+use crate::history::{History, Moment, What};
 use crate::ledger::Ledger;
 use crate::preflight::{Finding, Preflight};
 
@@ -79,6 +80,7 @@ enum Part {
 pub(crate) struct Machine {
     pub(crate) settings: Arc<Config>,
     pub(crate) ledger: Ledger,
+    pub(crate) history: History,
     preflight: Preflight,
     governor: Governor,
 }
@@ -92,6 +94,8 @@ pub(super) enum Event {
         generation: u64,
         /// How.
         exit: ExitReason,
+        /// When.
+        moment: Moment,
     },
     /// It said something about itself.
     Report {
@@ -162,11 +166,12 @@ enum Turn {
 // === impl Machine ===
 
 impl Machine {
-    pub(crate) fn new(settings: Arc<Config>, ledger: Ledger) -> Self {
+    pub(crate) fn new(settings: Arc<Config>, ledger: Ledger, history: History) -> Self {
         Self {
             preflight: Preflight::new(Arc::clone(&settings)),
             settings,
             ledger,
+            history,
             governor: Governor::default(),
         }
     }
@@ -196,6 +201,7 @@ impl Driver {
             requests_tx,
             status_rx,
             config_rx,
+            machine.history.clone(),
         );
         let driver = Self {
             id: beginning.id,
@@ -303,6 +309,8 @@ impl Driver {
         self.restarts.reset();
         self.record.restarts = 0;
         self.last_error = None;
+        // Given up or waiting, it was wanted all along, and somebody had to come.
+        self.machine.history.saw(&self.id, What::Act);
         self.want(DesiredState::Running).await;
         self.look_beside();
         self.start_worker_first().await;
@@ -349,10 +357,25 @@ impl Driver {
             .governor
             .wants(&self.id, desired == DesiredState::Running);
         self.remembered = (self.record.clone(), Instant::now());
+        self.machine.history.saw(&self.id, self.wish());
         self.machine
             .ledger
             .remember_now(&self.id, self.record.clone())
             .await;
+    }
+
+    /// The operator's wish, for the history.
+    fn wish(&self) -> What {
+        match self.wanted() {
+            Some(destinations) => What::Wanted { destinations },
+            None => What::Unwanted,
+        }
+    }
+
+    /// Names of the destinations that are to get media; `None` when the stream is to be off air.
+    fn wanted(&self) -> Option<Vec<String>> {
+        let wanted = self.record.desired == DesiredState::Running;
+        wanted.then(|| destination_names(&self.stream_config.borrow()))
     }
 
     /// When something is due without anyone asking.
@@ -362,6 +385,11 @@ impl Driver {
             _ => None,
         }
     }
+}
+
+fn destination_names(config: &StreamConfig) -> Vec<String> {
+    let destinations = config.destinations.iter();
+    destinations.map(|to| to.name.clone()).collect()
 }
 
 fn unknown() -> StreamRecord {

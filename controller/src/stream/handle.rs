@@ -10,6 +10,7 @@ use super::driver::Request;
 use super::request::{Applied, RequestError, Take};
 use super::status::StreamStatus;
 use super::worker_link::{LinkError, WorkerLink};
+use crate::history::{History, What};
 
 /// A stream; clones are the same stream.
 #[derive(Debug, Clone)]
@@ -19,6 +20,7 @@ pub(crate) struct StreamHandle {
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<StreamStatus>,
     config: watch::Receiver<Arc<StreamConfig>>,
+    history: History,
 }
 
 /// Where the answer to a request goes.
@@ -33,6 +35,7 @@ impl StreamHandle {
         requests: mpsc::Sender<Request>,
         status: watch::Receiver<StreamStatus>,
         config: watch::Receiver<Arc<StreamConfig>>,
+        history: History,
     ) -> Self {
         Self {
             id,
@@ -40,6 +43,7 @@ impl StreamHandle {
             requests,
             status,
             config,
+            history,
         }
     }
 
@@ -82,7 +86,7 @@ impl StreamHandle {
         let link = self.ask(Request::Link).await?;
         match link.skip().await {
             Err(error) if error.is_conflict() => Err(RequestError::NothingToSkip(self.id.clone())),
-            outcome => self.done(outcome),
+            outcome => self.acted(outcome),
         }
     }
 
@@ -101,7 +105,7 @@ impl StreamHandle {
                 stream_id: self.id.clone(),
                 input,
             }),
-            outcome => self.done(outcome),
+            outcome => self.acted(outcome),
         }
     }
 
@@ -171,6 +175,14 @@ impl StreamHandle {
             .await
             .map_err(|_| RequestError::ShuttingDown)?;
         answer.await.unwrap_or(Err(RequestError::ShuttingDown))
+    }
+
+    /// What the operator did may be what ends an incident.
+    fn acted(&self, outcome: Result<(), LinkError>) -> Result<(), RequestError> {
+        if outcome.is_ok() {
+            self.history.saw(&self.id, What::Act);
+        }
+        self.done(outcome)
     }
 
     fn done(&self, outcome: Result<(), LinkError>) -> Result<(), RequestError> {

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::driver::Event;
 use super::group;
+use crate::history::Moment;
 
 /// Of a worker that is asked to stop: it ends its FFmpegs within two seconds when nothing hangs.
 const GRACE: Grace = Grace {
@@ -101,11 +102,17 @@ impl Attended {
                     exit = process.ended() => exit,
                     Ok(()) = stopped => process.terminate().await,
                 };
+                let moment = Moment::now();
                 if let Some(group) = group {
                     group::clear(group).await;
                 }
+                let ended = Event::Ended {
+                    generation,
+                    exit,
+                    moment,
+                };
                 // Without a driver there is nobody left to tell.
-                let _ = events.send(Event::Ended { generation, exit }).await;
+                let _ = events.send(ended).await;
             })),
         }
     }

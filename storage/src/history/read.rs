@@ -7,8 +7,10 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Params, named_params};
 
 use super::named::Named;
-use super::rows::{Boot, Cursor, Delivery, Gap, OnAirSpan, Row, Sample, Span, Table, Wanted};
+use super::rows::{Boot, Delivery, Gap, OnAirSpan, Part, Row, Sample, Span, Table, Wanted};
 use super::{Database, HistoryError};
+use crate::model::air::AirPart;
+use crate::model::id::InvalidStreamId;
 use crate::model::report::OnAirKind;
 use crate::model::{DarkCause, StreamId};
 
@@ -17,8 +19,8 @@ use crate::model::{DarkCause, StreamId};
 pub struct Loaded {
     /// All boots.
     pub boots: Vec<Boot>,
-    /// Reading places by stream.
-    pub cursors: BTreeMap<StreamId, Cursor>,
+    /// How many bytes of each part were read.
+    pub cursors: BTreeMap<Part, u64>,
     /// Recorders by stream.
     pub recorders: BTreeMap<StreamId, String>,
 }
@@ -94,8 +96,13 @@ impl Database {
     ) -> Result<Vec<Row>, HistoryError> {
         let sql = format!(
             "SELECT * FROM {} WHERE (end_ms IS NULL OR end_ms > :from) AND start_ms < :to
-               AND (:stream IS NULL OR stream = :stream)",
-            table.name()
+               AND (:stream IS NULL OR stream = :stream) ORDER BY stream, {}start_ms",
+            table.name(),
+            if table.has_destination() {
+                "destination, "
+            } else {
+                ""
+            }
         );
         let stream = stream.map(StreamId::as_str);
         self.with("read", |connection| {
@@ -180,7 +187,17 @@ impl FromSql for Id {
         let parsed = value.as_str()?.parse();
         parsed
             .map(Self)
-            .map_err(|error: crate::model::id::InvalidStreamId| FromSqlError::Other(error.into()))
+            .map_err(|error: InvalidStreamId| FromSqlError::Other(error.into()))
+    }
+}
+
+/// The name of a journal's part in a column.
+struct Name(AirPart);
+
+impl FromSql for Name {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let part = AirPart::parse(value.as_str()?);
+        part.map(Self).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -191,12 +208,12 @@ fn boot(row: &rusqlite::Row<'_>) -> rusqlite::Result<Boot> {
     })
 }
 
-fn cursor(row: &rusqlite::Row<'_>) -> rusqlite::Result<(StreamId, Cursor)> {
-    let cursor = Cursor {
-        part: row.get("part")?,
-        offset: unsigned(row.get("offset")?),
+fn cursor(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Part, u64)> {
+    let part = Part {
+        stream: row.get::<_, Id>("stream")?.0,
+        name: row.get::<_, Name>("part")?.0,
     };
-    Ok((row.get::<_, Id>("stream")?.0, cursor))
+    Ok((part, unsigned(row.get("offset")?)))
 }
 
 fn interval(table: Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {

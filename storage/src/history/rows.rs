@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::air::AirPart;
 use crate::model::report::{DestinationState, OnAirKind};
 use crate::model::{DarkCause, StreamId};
 
@@ -155,13 +156,13 @@ pub struct Sample {
     pub unacked_bytes: Option<u64>,
 }
 
-/// How far a stream's journal was read. Parts of earlier names were read to their ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    /// Name of the part.
-    pub part: String,
-    /// Bytes of it.
-    pub offset: u64,
+/// A part of a stream's journal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// The stream.
+    pub stream: StreamId,
+    /// The part.
+    pub name: AirPart,
 }
 
 /// Where a boot of the machine lies on the record's axis.

@@ -46,8 +46,9 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (stream, destination, ms)
     ) WITHOUT ROWID;
     CREATE TABLE cursor (
-        stream TEXT NOT NULL PRIMARY KEY,
-        part TEXT NOT NULL, offset INTEGER NOT NULL
+        stream TEXT NOT NULL, part TEXT NOT NULL,
+        offset INTEGER NOT NULL,
+        PRIMARY KEY (stream, part)
     ) WITHOUT ROWID;
     CREATE TABLE recorder (
         stream TEXT NOT NULL PRIMARY KEY,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Transaction, params};
 
 use super::named::Named;
-use super::rows::{Boot, Cursor, Key, Row, Sample, Span};
+use super::rows::{Boot, Key, Part, Row, Sample, Span};
 use super::{Database, HistoryError};
 use crate::model::StreamId;
 
@@ -18,8 +18,8 @@ pub struct Batch {
     pub rows: BTreeMap<Key, Option<Row>>,
     /// Measurements.
     pub samples: Vec<Sample>,
-    /// Reading places.
-    pub cursors: BTreeMap<StreamId, Cursor>,
+    /// How many bytes of a part were read; `None` forgets a part that was removed.
+    pub cursors: BTreeMap<Part, Option<u64>>,
     /// What a stream's recorder has to know to go on, as it wrote it itself.
     pub recorders: BTreeMap<StreamId, String>,
 }
@@ -61,14 +61,16 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
     for sample in &batch.samples {
         put_sample(&transaction, sample)?;
     }
-    for (stream, cursor) in &batch.cursors {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3)")?
-            .execute(params![
-                stream.as_str(),
-                cursor.part,
-                integer(cursor.offset)
-            ])?;
+    for (part, offset) in &batch.cursors {
+        let (stream, name) = (part.stream.as_str(), part.name.to_string());
+        match offset {
+            Some(offset) => transaction
+                .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3)")?
+                .execute(params![stream, name, integer(*offset)])?,
+            None => transaction
+                .prepare_cached("DELETE FROM cursor WHERE stream = ?1 AND part = ?2")?
+                .execute(params![stream, name])?,
+        };
     }
     for (stream, state) in &batch.recorders {
         transaction

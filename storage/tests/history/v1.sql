@@ -6,7 +6,7 @@ CREATE TABLE delivery (stream TEXT NOT NULL, destination TEXT NOT NULL, start_ms
 CREATE TABLE gap (stream TEXT NOT NULL, destination TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER, cause TEXT NOT NULL, error_type TEXT, recovery TEXT, PRIMARY KEY (stream, destination, start_ms)) WITHOUT ROWID;
 CREATE TABLE on_air (stream TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER, source TEXT NOT NULL, item TEXT, cause TEXT, recovery TEXT, PRIMARY KEY (stream, start_ms)) WITHOUT ROWID;
 CREATE TABLE sample (stream TEXT NOT NULL, destination TEXT NOT NULL, ms INTEGER NOT NULL, at INTEGER NOT NULL, state TEXT, bitrate_kbps INTEGER, dropped_frames INTEGER, cpu_percent REAL, memory_bytes INTEGER, rtt_ms REAL, unacked_bytes INTEGER, PRIMARY KEY (stream, destination, ms)) WITHOUT ROWID;
-CREATE TABLE cursor (stream TEXT NOT NULL PRIMARY KEY, part TEXT NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE cursor (stream TEXT NOT NULL, part TEXT NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (stream, part)) WITHOUT ROWID;
 CREATE TABLE recorder (stream TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO boot VALUES ('0f1e', 1000);
 INSERT INTO wanted VALUES ('main', 10000, NULL, 1760000010000, NULL);

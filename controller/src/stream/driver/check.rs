@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use storage::model::{Check, ErrorReport, PreflightReport};
+use storage::model::{Check, DarkCause, ErrorReport, PreflightReport};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Driver, Looked, Part};
+use crate::history::What;
 use crate::preflight::FRESH_FOR;
 use crate::stream::state::{Life, Look, Next};
 
@@ -117,6 +118,11 @@ impl Driver {
             retry_in_ms = CHECK_EVERY.as_millis(),
             "cannot start: {failures}"
         );
+        let what = What::NotStarted {
+            cause: DarkCause::PreflightFailed,
+            error_type: Some(error.error_type.clone()),
+        };
+        self.machine.history.saw(&self.id, what);
         self.last_error = Some(error.clone());
         self.wait(CHECK_EVERY, error, Next::Check);
     }

@@ -19,19 +19,27 @@ impl Driver {
         if autostart {
             self.record.desired = DesiredState::Running;
         }
+        if matches!(found, Found::Worker(_)) && !known {
+            // Nobody remembers what was wanted of it: it is on air, so it stays.
+            self.record.desired = DesiredState::Running;
+        }
+        let alive = !matches!(found, Found::Nothing);
+        self.machine
+            .history
+            .recovered(&self.id, self.wanted(), alive);
         match found {
             Found::Nothing => self.worker_gone(),
             Found::Worker(worker) => {
-                if !known {
-                    // Nobody remembers what was wanted of it: it is on air, so it stays.
-                    self.record.desired = DesiredState::Running;
-                }
                 return self.adopt(*worker).await;
             }
             Found::Foreign { holders, reason } => {
                 let pids = holders.pids();
                 tracing::warn!(stream_id = %self.id, ?pids, reason, "ending a worker that cannot be adopted");
                 holders.end().await;
+                // Whatever it was, it is not on air as the stream's worker any more.
+                self.machine
+                    .history
+                    .recovered(&self.id, self.wanted(), false);
                 self.worker_gone();
             }
         }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use storage::model::report::{WorkerExit, exit_code};
-use storage::model::{ErrorReport, StreamConfig, WorkerReport};
+use storage::model::{DarkCause, ErrorReport, StreamConfig, WorkerReport};
 use supervise::ExitReason;
 use supervise::cgroup::Cgroup;
 use tokio::time::Instant;
 
-use super::{Driver, Event, answer};
+use super::{Driver, Event, answer, destination_names};
+use crate::history::{Moment, What};
 use crate::stream::adopt::Holders;
 use crate::stream::follow::Follower;
 use crate::stream::health::{Health, Shortfall, is_on_air};
@@ -75,6 +76,11 @@ impl Driver {
             will_retry = !error.is_final(),
             "cannot start the worker: {}", report.message
         );
+        let what = What::NotStarted {
+            cause: DarkCause::GivenUp,
+            error_type: Some(report.error_type.clone()),
+        };
+        self.machine.history.saw(&self.id, what);
         if error.is_final() {
             self.life = Life::Failed(report);
             return;
@@ -121,7 +127,7 @@ impl Driver {
             return;
         }
         match event {
-            Event::Ended { exit, .. } => self.worker_ended(exit).await,
+            Event::Ended { exit, moment, .. } => self.worker_ended(exit, moment).await,
             Event::Report { report, .. } => self.worker_answered(report).await,
             Event::Silent { reason, .. } => self.worker_silent(&reason),
         }
@@ -175,7 +181,7 @@ impl Driver {
     }
 
     /// The worker is gone for certain; what follows depends on why.
-    async fn worker_ended(&mut self, exit: ExitReason) {
+    async fn worker_ended(&mut self, exit: ExitReason, moment: Moment) {
         let Some(worker) = self.life.worker() else {
             return;
         };
@@ -193,16 +199,26 @@ impl Driver {
         match self.life.take() {
             Life::Stopping(_) => {
                 tracing::info!(stream_id = %self.id, generation, %exit, "worker stopped");
+                self.saw_gone(moment, DarkCause::Operator, None);
                 self.life = Life::Stopped;
                 self.tell_stopped();
             }
             Life::Replacing(_, error) => {
+                self.saw_gone(moment, DarkCause::WorkerUnresponsive, Some(&error));
                 let verdict = self.restarts.retry(error, Instant::now(), random());
                 self.follow_verdict(verdict);
             }
             _ => {
                 let verdict = self.restarts.after(&ended, Instant::now(), random());
                 self.log_end(generation, exit, &verdict);
+                match &verdict {
+                    Verdict::Restart { error, .. } => {
+                        self.saw_gone(moment, DarkCause::WorkerCrashed, Some(error));
+                    }
+                    Verdict::GiveUp(error) => {
+                        self.saw_gone(moment, DarkCause::GivenUp, Some(error));
+                    }
+                }
                 match verdict {
                     // What is missing here may be a thing that comes back.
                     Verdict::GiveUp(error) if ended.code() == Some(exit_code::CONFIG) => {
@@ -212,6 +228,19 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Tells the history that the worker that was remembered last is gone.
+    fn saw_gone(&self, moment: Moment, cause: DarkCause, error: Option<&ErrorReport>) {
+        let Some(worker) = self.record.nonce.clone() else {
+            return;
+        };
+        let what = What::Gone {
+            worker,
+            cause,
+            error_type: error.map(|error| error.error_type.clone()),
+        };
+        self.machine.history.saw_at(&self.id, moment, what);
     }
 
     fn follow_verdict(&mut self, verdict: Verdict) {
@@ -274,6 +303,11 @@ impl Driver {
 
     /// Puts a saved configuration into force.
     pub(super) async fn configure(&mut self, config: StreamConfig) -> Applied {
+        let destinations = destination_names(&config);
+        self.machine
+            .history
+            .saw(&self.id, What::Configured { destinations });
+        self.machine.history.saw(&self.id, What::Act);
         self.stream_config.send_replace(config.into());
         let Some(worker) = self.life.worker_mut() else {
             return Applied::Saved;

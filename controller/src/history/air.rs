@@ -1,0 +1,501 @@
+//! One stream's record as it grows: facts in order of time go in, closed intervals come out. Pure.
+//!
+//! Each destination is, while it is wanted, in exactly one of two open intervals:
+//!
+//! ```text
+//!            Delivering                     Delivering: another connection
+//!   Gap ──────────────────► Delivery ──┐◄─┘
+//!    ▲ └► Dark, planned differs: the   │
+//!    │    gap is cut in two            │
+//!    └──────── Dark, worker gone ──────┘
+//! ```
+//!
+//! Hence `delivery ∪ gap = wanted` and nothing overlaps, whatever the facts are. A gap keeps its first
+//! cause that says something: `starting` and `unknown` give way to what is learned later.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use storage::history::{Delivery, Gap, OnAirSpan, Recovery, Row, Span, Wanted};
+use storage::model::report::OnAirKind;
+use storage::model::{DarkCause, StreamId};
+
+use super::fact::{Fact, What};
+
+/// What holds at one instant, with the intervals under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Air {
+    stream: StreamId,
+    /// The instant.
+    now: Instant,
+    wanted: Option<Instant>,
+    /// Every destination that was heard of while it matters.
+    destinations: BTreeMap<String, Destination>,
+    worker: Option<Worker>,
+    on_air: Option<OnAir>,
+    /// What the slate or item would be if the stream were wanted.
+    source: Option<Source>,
+    acted: Option<i64>,
+}
+
+/// An instant by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Instant {
+    pub(super) ms: i64,
+    pub(super) at: Timestamp,
+}
+
+/// The worker that was heard of last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Worker {
+    pub(super) nonce: String,
+    pub(super) boot_id: String,
+    /// When it was heard of last.
+    pub(super) last: Instant,
+    pub(super) alive: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Destination {
+    configured: bool,
+    link: Link,
+    open: Option<Open>,
+}
+
+/// What goes to a destination, wanted or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Link {
+    Up { connection: u64 },
+    Down(Why),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Why {
+    cause: DarkCause,
+    error_type: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Open {
+    since: Instant,
+    link: Link,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OnAir {
+    since: Instant,
+    source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Source {
+    kind: OnAirKind,
+    item: Option<String>,
+    cause: Option<DarkCause>,
+}
+
+// === impl Air ===
+
+impl Air {
+    /// Nothing is known of `stream` before `now`.
+    pub(super) fn new(stream: StreamId, now: Instant) -> Self {
+        Self {
+            stream,
+            now,
+            wanted: None,
+            destinations: BTreeMap::new(),
+            worker: None,
+            on_air: None,
+            source: None,
+            acted: None,
+        }
+    }
+
+    /// The instant up to which facts were taken.
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The worker that was heard of last.
+    pub(super) fn worker(&self) -> Option<&Worker> {
+        self.worker.as_ref()
+    }
+
+    /// Names of the wanted destinations; `None` when the stream is not wanted.
+    pub(super) fn wanted(&self) -> Option<Vec<&str>> {
+        self.wanted?;
+        let wanted = self.destinations.iter().filter(|(_, it)| it.configured);
+        Some(wanted.map(|(name, _)| name.as_str()).collect())
+    }
+
+    /// Takes the next fact; intervals that it ends go to `rows`.
+    pub(super) fn apply(&mut self, fact: &Fact, rows: &mut Vec<Row>) {
+        // A fact that comes too late for its instant counts from the present one.
+        self.now = Instant {
+            ms: fact.ms.max(self.now.ms),
+            at: fact.at,
+        };
+        match &fact.what {
+            What::Wanted { destinations } => {
+                if self.wanted.is_none() {
+                    self.wanted = Some(self.now);
+                    self.start_over();
+                }
+                self.configure(destinations);
+            }
+            What::Configured { destinations } => self.configure(destinations),
+            What::Unwanted => {
+                if let Some(since) = self.wanted.take() {
+                    rows.extend(self.wanted_row(since, Some(self.now)));
+                }
+            }
+            What::Act => self.acted = Some(self.now.ms),
+            What::NotStarted { cause, error_type } => self.all_down(*cause, error_type.as_deref()),
+            What::Gone {
+                worker,
+                cause,
+                error_type,
+            } => self.gone(worker, *cause, error_type.as_deref()),
+            What::Started {
+                worker,
+                boot_id,
+                takes_over,
+            } => self.started(worker, boot_id, *takes_over, rows),
+            What::Ended { worker } => {
+                if self.heard_of(worker) {
+                    self.all_down(DarkCause::Unknown, None);
+                }
+            }
+            What::OnAir { .. } | What::Delivering { .. } | What::Dark { .. } => {
+                self.told(&fact.what);
+            }
+        }
+        self.settle(self.now, rows);
+    }
+
+    /// The intervals under way.
+    pub(super) fn open_rows(&self) -> Vec<Row> {
+        let wanted = self.wanted.and_then(|since| self.wanted_row(since, None));
+        let destinations = self.destinations.iter().filter_map(|(name, destination)| {
+            let open = destination.open.as_ref()?;
+            self.destination_row(name, open, None, None)
+        });
+        let on_air = self.on_air.as_ref();
+        let on_air = on_air.and_then(|on_air| self.on_air_row(on_air, None, None));
+        wanted
+            .into_iter()
+            .chain(destinations)
+            .chain(on_air)
+            .collect()
+    }
+
+    /// A fresh start owes nothing to why the stream was dark before.
+    fn start_over(&mut self) {
+        for destination in self.destinations.values_mut() {
+            if let Link::Down(why) = &mut destination.link {
+                *why = Why::of(DarkCause::Starting, None);
+            }
+        }
+    }
+
+    fn configure(&mut self, names: &[String]) {
+        for (name, destination) in &mut self.destinations {
+            destination.configured = names.contains(name);
+        }
+        for name in names {
+            self.destination(name).configured = true;
+        }
+    }
+
+    fn destination(&mut self, name: &str) -> &mut Destination {
+        self.destinations
+            .entry(name.to_owned())
+            .or_insert_with(|| Destination {
+                configured: false,
+                link: Link::Down(Why::of(DarkCause::Starting, None)),
+                open: None,
+            })
+    }
+
+    fn all_down(&mut self, cause: DarkCause, error_type: Option<&str>) {
+        self.source = None;
+        for destination in self.destinations.values_mut() {
+            destination.link = Link::Down(Why::of(cause, error_type));
+        }
+    }
+
+    /// Whether `worker` is the living one; then it was heard of just now.
+    fn heard_of(&mut self, worker: &str) -> bool {
+        let now = self.now;
+        match &mut self.worker {
+            Some(known) if known.nonce == worker && known.alive => {
+                known.last = now;
+                true
+            }
+            Some(known) if known.alive || known.nonce == worker => false,
+            // Its beginning was lost; it is taken at its word.
+            _ => {
+                self.worker = Some(Worker {
+                    nonce: worker.to_owned(),
+                    boot_id: String::new(),
+                    last: now,
+                    alive: true,
+                });
+                true
+            }
+        }
+    }
+
+    fn gone(&mut self, worker: &str, cause: DarkCause, error_type: Option<&str>) {
+        if !self.heard_of(worker) {
+            return;
+        }
+        if let Some(known) = &mut self.worker {
+            known.alive = false;
+        }
+        self.all_down(cause, error_type);
+    }
+
+    fn started(&mut self, worker: &str, boot_id: &str, takes_over: bool, rows: &mut Vec<Row>) {
+        if !takes_over {
+            let before = self.worker.as_ref();
+            // The end of the one before was not seen: it counts until it was heard of last.
+            let last = before.filter(|known| known.alive).map(|known| known.last);
+            if let Some(last) = last {
+                self.all_down(DarkCause::Unknown, None);
+                self.settle(last, rows);
+            }
+        }
+        self.worker = Some(Worker {
+            nonce: worker.to_owned(),
+            boot_id: boot_id.to_owned(),
+            last: self.now,
+            alive: true,
+        });
+    }
+
+    /// What the living worker says.
+    fn told(&mut self, what: &What) {
+        match what {
+            What::OnAir {
+                worker,
+                source,
+                item,
+                cause,
+            } if self.heard_of(worker) => {
+                self.source = Some(Source {
+                    kind: *source,
+                    item: item.clone(),
+                    cause: *cause,
+                });
+            }
+            What::Delivering {
+                worker,
+                destination,
+                connection,
+            } if self.heard_of(worker) => {
+                self.destination(destination).link = Link::Up {
+                    connection: *connection,
+                };
+            }
+            What::Dark {
+                worker,
+                destination,
+                cause,
+                error_type,
+            } if self.heard_of(worker) => {
+                self.destination(destination).link =
+                    Link::Down(Why::of(*cause, error_type.as_deref()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends at `at` what does not hold any more, and begins what does. An interval that began later
+    /// than `at` is left out.
+    fn settle(&mut self, at: Instant, rows: &mut Vec<Row>) {
+        let mut destinations = std::mem::take(&mut self.destinations);
+        for (name, destination) in &mut destinations {
+            let wanted = self.wanted.is_some() && destination.configured;
+            let link = wanted.then(|| destination.link.clone());
+            self.settle_destination(name, destination, link, at, rows);
+        }
+        // What is neither configured nor connected need not be remembered.
+        destinations.retain(|_, it| it.configured || matches!(it.link, Link::Up { .. }));
+        self.destinations = destinations;
+        self.settle_on_air(at, rows);
+    }
+
+    fn settle_destination(
+        &self,
+        name: &str,
+        destination: &mut Destination,
+        link: Option<Link>,
+        at: Instant,
+        rows: &mut Vec<Row>,
+    ) {
+        if let (Some(open), Some(link)) = (&mut destination.open, &link)
+            && open.link.goes_on_with(link)
+        {
+            return;
+        }
+        let mut since = at;
+        if let Some(open) = destination.open.take() {
+            let recovered = matches!((&open.link, &link), (Link::Down(_), Some(Link::Up { .. })));
+            let recovery = recovered.then(|| self.recovery(open.since));
+            rows.extend(self.destination_row(name, &open, Some(at), recovery));
+            since = at.max(open.since);
+        }
+        destination.open = link.map(|link| Open { since, link });
+    }
+
+    fn settle_on_air(&mut self, at: Instant, rows: &mut Vec<Row>) {
+        let source = self.wanted.and(self.source.clone());
+        if let (Some(on_air), Some(source)) = (&mut self.on_air, &source)
+            && on_air.source.goes_on_with(source)
+        {
+            return;
+        }
+        let mut since = at;
+        if let Some(on_air) = self.on_air.take() {
+            let slate = on_air.source.kind == OnAirKind::Slate;
+            let recovered = slate
+                && source
+                    .as_ref()
+                    .is_some_and(|it| it.kind != OnAirKind::Slate);
+            let recovery = recovered.then(|| self.recovery(on_air.since));
+            rows.extend(self.on_air_row(&on_air, Some(at), recovery));
+            since = at.max(on_air.since);
+        }
+        self.on_air = source.map(|source| OnAir { since, source });
+    }
+
+    fn recovery(&self, since: Instant) -> Recovery {
+        if self.acted.is_some_and(|acted| acted > since.ms) {
+            Recovery::ByHand
+        } else {
+            Recovery::Automatic
+        }
+    }
+
+    fn wanted_row(&self, since: Instant, end: Option<Instant>) -> Option<Row> {
+        let stream = self.stream.clone();
+        let span = span(since, end)?;
+        Some(Row::Wanted(Wanted { stream, span }))
+    }
+
+    fn destination_row(
+        &self,
+        name: &str,
+        open: &Open,
+        end: Option<Instant>,
+        recovery: Option<Recovery>,
+    ) -> Option<Row> {
+        let stream = self.stream.clone();
+        let destination = name.to_owned();
+        let span = span(open.since, end)?;
+        Some(match &open.link {
+            Link::Up { connection } => Row::Delivery(Delivery {
+                stream,
+                destination,
+                span,
+                connection: *connection,
+            }),
+            Link::Down(why) => Row::Gap(Gap {
+                stream,
+                destination,
+                span,
+                cause: why.cause,
+                error_type: why.error_type.clone(),
+                recovery,
+            }),
+        })
+    }
+
+    fn on_air_row(
+        &self,
+        on_air: &OnAir,
+        end: Option<Instant>,
+        recovery: Option<Recovery>,
+    ) -> Option<Row> {
+        Some(Row::OnAir(OnAirSpan {
+            stream: self.stream.clone(),
+            span: span(on_air.since, end)?,
+            source: on_air.source.kind,
+            item: on_air.source.item.clone(),
+            cause: on_air.source.cause,
+            recovery,
+        }))
+    }
+}
+
+/// `None` for an interval without length.
+fn span(since: Instant, end: Option<Instant>) -> Option<Span> {
+    if end.is_some_and(|end| end.ms <= since.ms) {
+        return None;
+    }
+    Some(Span {
+        start_ms: since.ms,
+        end_ms: end.map(|end| end.ms),
+        start_at: since.at,
+        end_at: end.map(|end| end.at),
+    })
+}
+
+/// Says little enough to give way to whatever is learned later.
+fn is_vague(cause: DarkCause) -> bool {
+    matches!(cause, DarkCause::Starting | DarkCause::Unknown)
+}
+
+// === impl Instant ===
+
+impl Instant {
+    fn max(self, other: Self) -> Self {
+        if other.ms > self.ms { other } else { self }
+    }
+}
+
+// === impl Link, Why, Source ===
+
+impl Link {
+    /// Whether an open interval lasts; it learns a better cause then.
+    fn goes_on_with(&mut self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Up { connection }, Self::Up { connection: other }) => connection == other,
+            (Self::Down(why), Self::Down(next)) => {
+                if is_vague(why.cause) && !is_vague(next.cause) && !next.cause.is_planned() {
+                    *why = next.clone();
+                    return true;
+                }
+                is_vague(next.cause) || why.cause.is_planned() == next.cause.is_planned()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Why {
+    fn of(cause: DarkCause, error_type: Option<&str>) -> Self {
+        Self {
+            cause,
+            error_type: error_type.map(str::to_owned),
+        }
+    }
+}
+
+impl Source {
+    fn goes_on_with(&mut self, next: &Self) -> bool {
+        if self.kind != next.kind || self.item != next.item {
+            return false;
+        }
+        let (Some(cause), Some(other)) = (self.cause, next.cause) else {
+            return self.cause == next.cause;
+        };
+        if is_vague(cause) && !is_vague(other) && !other.is_planned() {
+            self.cause = next.cause;
+            return true;
+        }
+        is_vague(other) || cause.is_planned() == other.is_planned()
+    }
+}

@@ -1,0 +1,458 @@
+//! The thread that owns the history.
+//!
+//! Each turn it takes the notes there are, reads on in the journals when half a second has passed,
+//! and writes what came of it in one transaction. Before the file could be read for the first time
+//! nothing is known of the past, so notes wait; afterwards the recorders go on in memory whatever
+//! the disk does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant as Clock};
+
+use storage::document::{self, Opened};
+use storage::history::{Limits, Loaded, Sample};
+use storage::journal;
+use storage::layout::Layout;
+use storage::model::{AirEvent, DarkCause, PositionFile, StreamId};
+use tokio::sync::watch;
+
+use super::air::{Instant, Worker};
+use super::answer::Asked;
+use super::axis::Axis;
+use super::fact::{Fact, What};
+use super::import::{Import, Piece};
+use super::moment::{self, Moment};
+use super::recorder::Recorder;
+use super::store::Store;
+use super::{Ask, Note};
+
+/// How often the journals are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// How often old rows are removed.
+const RETAIN_EVERY: Duration = Duration::from_hours(1);
+/// Notes that wait for the first reading of the file; the oldest give way.
+const MAX_WAITING: usize = 10_000;
+
+/// The owner of the history.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    layout: Layout,
+    limits: Limits,
+    boot_id: String,
+    notes: Receiver<Note>,
+    store: Store,
+    /// The file was read: what follows is known by heart.
+    loaded: bool,
+    waiting: VecDeque<Note>,
+    axis: Axis,
+    recorders: BTreeMap<StreamId, Recorder>,
+    import: Import,
+    retain_at: Clock,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(super) fn new(
+        layout: Layout,
+        limits: Limits,
+        notes: Receiver<Note>,
+        fault: watch::Sender<Option<String>>,
+    ) -> Self {
+        Self {
+            limits,
+            boot_id: moment::boot_id(),
+            notes,
+            store: Store::new(layout.history_file(), fault),
+            loaded: false,
+            waiting: VecDeque::new(),
+            axis: Axis::default(),
+            recorders: BTreeMap::new(),
+            import: Import::new(layout.clone()),
+            layout,
+            retain_at: Clock::now(),
+        }
+    }
+
+    /// Serves until it is closed, or everyone who could send is gone.
+    pub(super) fn run(mut self) {
+        let mut tick_at = Clock::now();
+        loop {
+            let patience = tick_at.saturating_duration_since(Clock::now());
+            let flow = match self.notes.recv_timeout(patience) {
+                Ok(note) => self.take_all(note),
+                Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+                Err(RecvTimeoutError::Disconnected) => return self.tick(),
+            };
+            if Clock::now() >= tick_at {
+                self.tick();
+                tick_at = Clock::now() + TICK;
+            }
+            self.write();
+            if let ControlFlow::Break(closed) = flow {
+                self.tick();
+                self.write();
+                // Whoever waited may have lost patience.
+                let _ = closed.send(());
+                return;
+            }
+        }
+    }
+
+    fn take_all(&mut self, first: Note) -> ControlFlow<tokio::sync::oneshot::Sender<()>> {
+        let mut next = Some(first);
+        while let Some(note) = next {
+            match note {
+                Note::Close(closed) => return ControlFlow::Break(closed),
+                Note::Ask(ask) => self.answer(ask),
+                note if self.loaded => self.take(note),
+                note => {
+                    self.waiting.push_back(note);
+                    if self.waiting.len() > MAX_WAITING {
+                        self.waiting.pop_front();
+                    }
+                }
+            }
+            next = self.notes.try_recv().ok();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn tick(&mut self) {
+        if let Some(found) = self.store.open() {
+            if self.loaded {
+                self.store.anew = true;
+            } else {
+                self.load(found);
+            }
+        }
+        if !self.loaded {
+            return;
+        }
+        self.import_all();
+        self.remove_finished();
+        if Clock::now() >= self.retain_at {
+            self.retain_at = Clock::now() + RETAIN_EVERY;
+            self.retain();
+        }
+    }
+
+    fn load(&mut self, found: Loaded) {
+        for (stream, text) in found.recorders {
+            match Recorder::from_text(&text) {
+                Ok(recorder) => {
+                    self.recorders.insert(stream, recorder);
+                }
+                // Written by another release; its open intervals stay as they are.
+                Err(error) => {
+                    tracing::warn!(stream_id = %stream, %error, "the stream's record begins anew")
+                }
+            }
+        }
+        let newest = self.recorders.values().map(Recorder::newest);
+        let newest = newest.max_by_key(|instant| instant.ms);
+        self.axis = Axis::new(found.boots, newest.map(|instant| (instant.ms, instant.at)));
+        self.import.go_on_from(found.cursors);
+        for part in self.import.stale() {
+            self.import.forget(&part);
+            self.store.pending.cursors.insert(part, None);
+        }
+        self.loaded = true;
+        self.import_all();
+        for note in std::mem::take(&mut self.waiting) {
+            self.take(note);
+        }
+    }
+
+    fn take(&mut self, note: Note) {
+        match note {
+            Note::Saw {
+                stream,
+                moment,
+                what,
+            } => self.note(&stream, moment, what),
+            Note::Recovered {
+                stream,
+                moment,
+                wanted,
+                alive,
+            } => self.recovered(&stream, moment, wanted, alive),
+            Note::Streams(known, moment) => {
+                let gone: Vec<_> = self
+                    .recorders
+                    .keys()
+                    .filter(|id| !known.contains(id))
+                    .cloned()
+                    .collect();
+                for stream in gone {
+                    self.note(&stream, moment, What::Unwanted);
+                }
+            }
+            Note::Samples(samples, moment) => self.samples(samples, moment),
+            Note::Ask(_) | Note::Close(_) => unreachable!("taken by take_all"),
+        }
+    }
+
+    fn note(&mut self, stream: &StreamId, moment: Moment, what: What) {
+        let instant = self.place(moment);
+        self.record(stream, [fact(instant, what)]);
+    }
+
+    fn recovered(
+        &mut self,
+        stream: &StreamId,
+        moment: Moment,
+        wanted: Option<Vec<String>>,
+        alive: bool,
+    ) {
+        self.import_stream(stream);
+        if !alive && let Some(worker) = self.recorders.get(stream).and_then(Recorder::living_worker)
+        {
+            let (instant, cause) = self.last_sign_of(stream, &worker);
+            let what = What::Gone {
+                worker: worker.nonce,
+                cause,
+                error_type: None,
+            };
+            self.record(stream, [fact(instant, what)]);
+        }
+        let known = self.recorders.get(stream);
+        let as_known = match known {
+            Some(recorder) => recorder.is_wanted(wanted.as_deref()),
+            None => wanted.is_none(),
+        };
+        if as_known {
+            return;
+        }
+        let what = match wanted {
+            Some(destinations) => What::Wanted { destinations },
+            None => What::Unwanted,
+        };
+        self.note(stream, moment, what);
+    }
+
+    /// When a worker was last known to live whose end nobody saw, and what must have ended it.
+    fn last_sign_of(&mut self, stream: &StreamId, worker: &Worker) -> (Instant, DarkCause) {
+        let mut last = worker.last;
+        let same_boot = worker.boot_id == self.boot_id || worker.boot_id.is_empty();
+        let pulse = journal::read_pulse(&self.layout.pulse(stream));
+        if let Some(boot_ms) = pulse {
+            let boot_id = if same_boot {
+                self.boot_id.clone()
+            } else {
+                worker.boot_id.clone()
+            };
+            // By the wall clock it was as long after the last entry as by the other.
+            let ms = self.axis.place(
+                &boot_id,
+                Moment {
+                    at: last.at,
+                    boot_ms,
+                },
+            );
+            if ms > last.ms {
+                let since = jiff::SignedDuration::from_millis(ms - last.ms);
+                let at = last.at.checked_add(since).unwrap_or(last.at);
+                last = Instant { ms, at };
+            }
+        }
+        if same_boot {
+            return (last, DarkCause::WorkerCrashed);
+        }
+        if let Some(at) = self.position_at(stream)
+            && at > last.at
+            && let Some(ms) = self.axis.place_wall(at)
+        {
+            last = Instant {
+                ms: ms.max(last.ms),
+                at,
+            };
+        }
+        (last, DarkCause::MachineDown)
+    }
+
+    fn position_at(&self, stream: &StreamId) -> Option<jiff::Timestamp> {
+        let opened = document::read::<PositionFile>(&self.layout.position(stream)).ok()?;
+        match opened {
+            Opened::Loaded { value, .. } => Some(value.at),
+            Opened::Absent | Opened::Corrupt(_) => None,
+        }
+    }
+
+    fn samples(&mut self, mut samples: Vec<Sample>, moment: Moment) {
+        let instant = self.place(moment);
+        for sample in &mut samples {
+            (sample.ms, sample.at) = (instant.ms, instant.at);
+        }
+        self.store.pending.samples.append(&mut samples);
+    }
+
+    fn import_all(&mut self) {
+        for stream in self.import.streams() {
+            self.import_stream(&stream);
+        }
+    }
+
+    fn import_stream(&mut self, stream: &StreamId) {
+        while !self.store.is_behind()
+            && let Some(piece) = self.import.next(stream)
+        {
+            self.take_piece(stream, piece);
+            self.write();
+        }
+    }
+
+    fn take_piece(&mut self, stream: &StreamId, piece: Piece) {
+        let worker = self.recorders.get(stream).and_then(Recorder::last_worker);
+        let mut boots: BTreeMap<String, String> = BTreeMap::new();
+        boots.extend(worker.map(|worker| (worker.nonce, worker.boot_id)));
+        let mut facts = Vec::new();
+        for entry in piece.entries {
+            if let AirEvent::Started { boot_id, .. } = &entry.event {
+                let boot_id = boot_id.clone().unwrap_or_else(|| self.boot_id.clone());
+                boots.insert(entry.worker.clone(), boot_id);
+            }
+            let boot_id = boots
+                .get(&entry.worker)
+                .filter(|boot_id| !boot_id.is_empty());
+            let boot_id = boot_id.unwrap_or(&self.boot_id);
+            let ms = self.axis.place(
+                boot_id,
+                Moment {
+                    at: entry.at,
+                    boot_ms: entry.boot_ms,
+                },
+            );
+            let what = What::of_entry(entry.worker, entry.event);
+            facts.push(fact(Instant { ms, at: entry.at }, what));
+        }
+        self.store
+            .pending
+            .cursors
+            .insert(piece.part, Some(piece.offset));
+        self.record(stream, facts);
+    }
+
+    fn record(&mut self, stream: &StreamId, facts: impl IntoIterator<Item = Fact>) {
+        let mut facts = facts.into_iter().peekable();
+        let Some(first) = facts.peek() else {
+            return;
+        };
+        let start = Instant {
+            ms: first.ms,
+            at: first.at,
+        };
+        let recorder = self
+            .recorders
+            .entry(stream.clone())
+            .or_insert_with(|| Recorder::new(stream.clone(), start));
+        let pending = &mut self.store.pending;
+        pending.rows.extend(recorder.note(facts));
+        pending.recorders.insert(stream.clone(), recorder.to_text());
+        pending.boots = self.axis.boots();
+    }
+
+    fn place(&mut self, moment: Moment) -> Instant {
+        Instant {
+            ms: self.axis.place(&self.boot_id, moment),
+            at: moment.at,
+        }
+    }
+
+    fn write(&mut self) {
+        if !self.loaded {
+            return;
+        }
+        if std::mem::take(&mut self.store.anew) {
+            self.put_everything();
+        }
+        self.store.write();
+        if self.store.anew {
+            // It turned out to be damaged just now.
+            self.store.anew = false;
+            self.put_everything();
+            self.store.write();
+        }
+    }
+
+    /// What is known by heart, for a file that has nothing.
+    fn put_everything(&mut self) {
+        let pending = &mut self.store.pending;
+        for (stream, recorder) in &self.recorders {
+            let rows = recorder.rows().iter();
+            pending
+                .rows
+                .extend(rows.map(|(key, row)| (key.clone(), Some(row.clone()))));
+            pending.recorders.insert(stream.clone(), recorder.to_text());
+        }
+        let places = self.import.places().iter();
+        pending
+            .cursors
+            .extend(places.map(|(part, offset)| (part.clone(), Some(*offset))));
+        pending.boots = self.axis.boots();
+    }
+
+    /// Removes parts whose contents are in the file for certain.
+    fn remove_finished(&mut self) {
+        let mut finished = Vec::new();
+        for stream in self.import.streams() {
+            let alive = self
+                .recorders
+                .get(&stream)
+                .is_none_or(|it| it.living_worker().is_some());
+            finished.extend(self.import.finished(&stream, alive));
+        }
+        if finished.is_empty() || !self.store.write() || self.store.with(|it| it.settle()).is_err()
+        {
+            return;
+        }
+        for (part, path) in finished {
+            match std::fs::remove_file(&path) {
+                Ok(()) => {
+                    self.import.forget(&part);
+                    self.store.pending.cursors.insert(part, None);
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove a part of a journal that was read")
+                }
+            }
+        }
+    }
+
+    fn retain(&mut self) {
+        let now = self.place(Moment::now());
+        let limits = self.limits;
+        // A refusal has been told by the store.
+        if let Ok(gone) = self.store.with(|database| database.retain(limits, now.ms)) {
+            tracing::debug!(?gone, "old rows of the history were removed");
+        }
+    }
+
+    /// Answers from the file, with everything known up to now in it.
+    fn answer(&mut self, ask: Ask) {
+        self.tick();
+        self.write();
+        let now = self.place(Moment::now());
+        let asked = Asked {
+            now,
+            store: &mut self.store,
+        };
+        // Whoever asked may have gone away.
+        match ask {
+            Ask::Uptime(window, stream, reply) => drop(reply.send(asked.uptime(window, stream))),
+            Ask::Incidents(incidents, reply) => drop(reply.send(asked.incidents(incidents))),
+            Ask::Metrics(stream, metrics, reply) => {
+                drop(reply.send(asked.metrics(stream, metrics)));
+            }
+        }
+    }
+}
+
+fn fact(instant: Instant, what: What) -> Fact {
+    Fact {
+        ms: instant.ms,
+        at: instant.at,
+        what,
+    }
+}

@@ -1,0 +1,187 @@
+//! The database with what waits to be written into it.
+//!
+//! ```text
+//!  Closed ──open──► Open ──a write or read fails──► Refused ──5 s──► tried again
+//!                    ▲                                 │
+//!                    └── damaged: set aside, anew ◄────┘
+//! ```
+//! A batch stays until it was written whole. Rows replace their earlier selves in it, so a disk that
+//! refuses for a day costs as much memory as there were intervals; samples beyond a bound are dropped,
+//! oldest first.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use storage::history::{Batch, Database, HistoryError, Loaded};
+use tokio::sync::watch;
+
+use super::Unavailable;
+use crate::chain;
+
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// A day of one destination, an hour of many.
+const MAX_SAMPLES: usize = 10_000;
+/// With so many rows waiting no more are read from the journals, where they keep.
+const MANY_ROWS: usize = 10_000;
+
+/// The database, open or to be opened.
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+    database: Option<Database>,
+    retry_at: Option<Instant>,
+    /// What is to be written next.
+    pub(super) pending: Batch,
+    /// The file is new, and everything known has to be put into it.
+    pub(super) anew: bool,
+    fault: watch::Sender<Option<String>>,
+}
+
+// === impl Store ===
+
+impl Store {
+    pub(super) fn new(path: PathBuf, fault: watch::Sender<Option<String>>) -> Self {
+        Self {
+            path,
+            database: None,
+            retry_at: None,
+            pending: Batch::default(),
+            anew: false,
+            fault,
+        }
+    }
+
+    /// Opens the file if it is not open and it is time to try; what is in it, when it was opened.
+    pub(super) fn open(&mut self) -> Option<Loaded> {
+        if self.database.is_some() || !self.may_try() {
+            return None;
+        }
+        let opened =
+            Database::open(&self.path, Timestamp::now()).and_then(|(mut database, aside)| {
+                let loaded = database.load()?;
+                Ok((database, aside, loaded))
+            });
+        match opened {
+            Ok((database, aside, loaded)) => {
+                self.database = Some(database);
+                match aside {
+                    Some(aside) => self.set_aside(&aside),
+                    None => self.works(),
+                }
+                Some(loaded)
+            }
+            Err(error) => {
+                self.refused(error);
+                None
+            }
+        }
+    }
+
+    /// Writes what waits; whether nothing waits any more.
+    pub(super) fn write(&mut self) -> bool {
+        self.bound();
+        if self.pending.is_empty() {
+            return true;
+        }
+        if !self.may_try() {
+            return false;
+        }
+        let Some(database) = &mut self.database else {
+            return false;
+        };
+        match database.write(&self.pending) {
+            Ok(()) => {
+                self.pending = Batch::default();
+                self.works();
+                true
+            }
+            Err(error) => {
+                self.refused(error);
+                false
+            }
+        }
+    }
+
+    /// Does `work` with the open file.
+    pub(super) fn with<T>(
+        &mut self,
+        work: impl FnOnce(&mut Database) -> Result<T, HistoryError>,
+    ) -> Result<T, Unavailable> {
+        let Some(database) = &mut self.database else {
+            let fault = self.fault.borrow().clone();
+            return Err(Unavailable(
+                fault.unwrap_or_else(|| "it is not open yet".into()),
+            ));
+        };
+        work(database).map_err(|error| {
+            let text = told(&error);
+            self.refused(error);
+            Unavailable(text)
+        })
+    }
+
+    /// Whether the backlog is such that more should not be read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.pending.rows.len() > MANY_ROWS
+    }
+
+    fn may_try(&self) -> bool {
+        self.retry_at.is_none_or(|at| Instant::now() >= at)
+    }
+
+    fn bound(&mut self) {
+        let samples = &mut self.pending.samples;
+        if let Some(surplus) = samples.len().checked_sub(MAX_SAMPLES) {
+            samples.drain(..surplus);
+        }
+    }
+
+    fn works(&mut self) {
+        self.retry_at = None;
+        if self.fault.send_replace(None).is_some() {
+            tracing::info!("the history is written again");
+        }
+    }
+
+    fn refused(&mut self, error: HistoryError) {
+        if error.is_corrupt()
+            && let Some(database) = self.database.take()
+        {
+            match database.begin_anew(Timestamp::now()) {
+                Ok((database, aside)) => {
+                    self.database = Some(database);
+                    return self.set_aside(&aside);
+                }
+                Err(error) => return self.refused(error),
+            }
+        }
+        self.retry_at = Some(Instant::now() + RETRY_EVERY);
+        let text = told(&error);
+        if self.fault.send_replace(Some(text.clone())).is_none() {
+            tracing::error!(
+                error_type = "history_not_saved",
+                will_retry = true,
+                "streams go on, and the history is tried again every {} s: {text}",
+                RETRY_EVERY.as_secs()
+            );
+        }
+    }
+
+    /// The damaged file has another name now; a person should know until the next start.
+    fn set_aside(&mut self, aside: &std::path::Path) {
+        self.anew = true;
+        self.retry_at = None;
+        self.fault.send_replace(None);
+        tracing::error!(
+            error_type = "history_corrupt",
+            aside = %aside.display(),
+            "the history was damaged: it was set aside and a new one begun; what is read from the \
+             journals from now on is in the new one"
+        );
+    }
+}
+
+fn told(error: &HistoryError) -> String {
+    format!("{}; {}", chain(error), error.hint())
+}
