@@ -37,3 +37,9 @@ get /health
 jq -r -f "$HERE/lib/health.jq" <<<"$BODY"
 get "$STATUS_PATH"
 jq -r -f "$HERE/lib/status.jq" <<<"$BODY"
+
+# The record of the last 24 hours is worth a line, and its absence is no reason to fail.
+request GET "/health/uptime?window=24h${STREAM_ID:+&stream_id=$STREAM_ID}"
+if [ "$HTTP_STATUS" = 200 ]; then
+    jq -r -f "$HERE/lib/uptime.jq" <<<"$BODY"
+fi

@@ -24,6 +24,8 @@ mod on_air;
 mod page;
 #[path = "e2e/preview.rs"]
 mod preview;
+#[path = "e2e/record.rs"]
+mod record;
 #[path = "e2e/scripts.rs"]
 mod scripts;
 #[path = "e2e/secrets.rs"]

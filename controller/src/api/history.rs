@@ -80,7 +80,7 @@ pub(super) async fn incidents(
 ///
 /// One sample every ten seconds: bit rate, dropped frames, state and round trip of each destination;
 /// processor and memory of the worker with its FFmpegs. Older ones are thinned.
-#[utoipa::path(get, path = "/health/metrics", tag = "health", params(
+#[utoipa::path(get, path = "/health/metrics", operation_id = "measurements", tag = "health", params(
     ("stream_id" = Option<StreamId>, Query, description = "The stream; may be left out where there is only one"),
     ("destination" = Option<String>, Query, description = "Only this destination"),
     ("from" = Option<jiff::Timestamp>, Query, description = "From then on (RFC 3339); a day before `to` when left out"),

@@ -10,6 +10,8 @@ use storage::model::report::{DestinationState, OnAirKind};
 use storage::model::{DestinationReport, ObservedState};
 
 use super::health::Started;
+use crate::history::History;
+use crate::history::report::{DestinationUptime, StreamUptime, Window};
 use crate::registry::Registry;
 use crate::stream::StreamStatus;
 
@@ -54,9 +56,16 @@ enum Kind {
 ))]
 pub(super) async fn metrics(
     State(registry): State<Registry>,
+    State(history): State<History>,
     State(Started(since)): State<Started>,
 ) -> impl IntoResponse {
-    let text = render(&registry.statuses(), since);
+    let mut text = render(&registry.statuses(), since);
+    // Without an answer its families are missing, which is what an alert on absence is for.
+    if let Ok(uptime) = history.uptime(Window::Day, None).await {
+        let mut record = Exposition::default();
+        of_record(&mut record, &uptime.streams);
+        text.push_str(&record.0);
+    }
     (
         [(
             header::CONTENT_TYPE,
@@ -194,6 +203,47 @@ fn of_destinations(to: &mut Exposition, streams: &[StreamStatus]) {
                     &[("stream", stream), ("destination", &destination.name)],
                     value,
                 );
+            }
+        }
+    }
+}
+
+/// The last 24 hours.
+fn of_record(to: &mut Exposition, streams: &[StreamUptime]) {
+    type Read = fn(&DestinationUptime) -> Option<f64>;
+    let families: [(&str, &str, Read); 4] = [
+        (
+            "destination_availability_ratio",
+            "Seconds with media acknowledged of those wanted, of the last 24 hours.",
+            |d| d.availability,
+        ),
+        (
+            "destination_gaps",
+            "Gaps of the last 24 hours that nobody had planned.",
+            |d| Some(d.gaps as f64),
+        ),
+        (
+            "destination_dark_seconds",
+            "Wanted seconds of the last 24 hours without media acknowledged.",
+            |d| Some(d.dark_s),
+        ),
+        (
+            "destination_longest_gap_seconds",
+            "The longest gap of the last 24 hours that nobody had planned.",
+            |d| Some(d.longest_gap_s.unwrap_or(0.0)),
+        ),
+    ];
+    for (name, help, read) in families {
+        to.family(name, Kind::Gauge, help);
+        for stream in streams {
+            for destination in &stream.destinations {
+                if let Some(value) = read(destination) {
+                    let labels = [
+                        ("stream", stream.stream_id.as_str()),
+                        ("destination", &destination.name),
+                    ];
+                    to.sample(name, &labels, value);
+                }
             }
         }
     }

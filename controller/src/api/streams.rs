@@ -37,6 +37,8 @@ pub(super) struct StreamLine {
     item: Option<String>,
     /// `live` of all configured, as `2/3`.
     destinations: String,
+    /// As in the status, in words.
+    warnings: Vec<String>,
 }
 
 /// All streams.
@@ -127,6 +129,11 @@ impl From<&StreamStatus> for StreamLine {
             on_air: on_air.map(|on_air| on_air.kind),
             item: on_air.and_then(|on_air| on_air.item.clone()),
             destinations: format!("{live}/{}", status.destinations.len()),
+            warnings: status
+                .warnings
+                .iter()
+                .map(|it| it.message.clone())
+                .collect(),
         }
     }
 }

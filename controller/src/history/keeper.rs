@@ -456,3 +456,6 @@ fn fact(instant: Instant, what: What) -> Fact {
         what,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,3 +139,6 @@ impl Recorder {
         self.told = self.fold().1;
     }
 }
+
+#[cfg(test)]
+mod tests;

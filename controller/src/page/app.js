@@ -263,7 +263,8 @@ function showDestinations() {
         number('Sent', span(to.sent_media_s)),
         number('Retries', retry),
         to.dropped_frames > 0 ? number('Dropped', `${to.dropped_frames} frames`) : null),
-      to.error && to.state !== 'live' ? element('p', 'trouble', ...troubleText(to.error)) : null);
+      to.error && to.state !== 'live' ? element('p', 'trouble', ...troubleText(to.error)) : null,
+      recordOf(to.name));
   }));
 }
 

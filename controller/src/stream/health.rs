@@ -37,7 +37,11 @@ pub(super) struct Shortfall(Option<ErrorReport>);
 
 /// Frames lost per destination in the last minute.
 #[derive(Debug, Default)]
-pub(super) struct DropMeter(BTreeMap<String, VecDeque<(Instant, u64)>>);
+pub(super) struct DropMeter {
+    counters: BTreeMap<String, VecDeque<(Instant, u64)>>,
+    /// Those that lose too many, and what to tell of it.
+    warnings: BTreeMap<String, ErrorReport>,
+}
 
 // === impl Health ===
 
@@ -180,20 +184,28 @@ fn slate(on_air: &OnAir, report: &WorkerReport) -> Option<ErrorReport> {
 // === impl DropMeter ===
 
 impl DropMeter {
+    /// What to tell of destinations that lose too many frames, by their names.
+    pub(super) fn warnings(&self) -> &BTreeMap<String, ErrorReport> {
+        &self.warnings
+    }
+
     /// Notes the counters of `report` and names the first destination that loses too many frames.
     fn observe(&mut self, report: &WorkerReport, now: Instant) -> Option<ErrorReport> {
         let fps = f64::from(report.format?.fps);
-        self.0
-            .retain(|name, _| report.destinations.iter().any(|d| d.name == *name));
-        let mut worst = None;
+        let configured = |name: &String| report.destinations.iter().any(|d| d.name == *name);
+        self.counters.retain(|name, _| configured(name));
+        self.warnings.clear();
         for destination in &report.destinations {
-            let samples = self.0.entry(destination.name.clone()).or_default();
+            let name = &destination.name;
+            let samples = self.counters.entry(name.clone()).or_default();
             let share = dropped_share(samples, destination.dropped_frames, fps, now);
-            if share > TOLERATED_DROPS && worst.is_none() {
-                worst = Some(frames_dropped(&destination.name, share));
+            if share > TOLERATED_DROPS {
+                self.warnings
+                    .insert(name.clone(), frames_dropped(name, share));
             }
         }
-        worst
+        let mut names = report.destinations.iter().map(|to| &to.name);
+        names.find_map(|name| self.warnings.get(name).cloned())
     }
 }
 

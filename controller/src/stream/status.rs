@@ -50,6 +50,9 @@ pub struct StreamStatus {
     pub preview: PreviewState,
     /// The configuration has changed in a way that only a restart of the stream applies.
     pub restart_needed: bool,
+    /// What is not as it should be though nothing is down: destinations that drop more than 1 % of the
+    /// frames.
+    pub warnings: Vec<ErrorReport>,
 }
 
 /// How the programme stands.
@@ -94,6 +97,7 @@ impl StreamStatus {
             live_inputs: Vec::new(),
             preview: PreviewState::Idle,
             restart_needed: false,
+            warnings: Vec::new(),
         }
     }
 }

@@ -80,6 +80,9 @@ impl Driver {
                 error: report.programme.error.clone(),
             }),
             preview: report.map_or(PreviewState::Idle, |report| report.preview),
+            warnings: worker.map_or_else(Vec::new, |_| {
+                self.drops.warnings().values().cloned().collect()
+            }),
             restart_needed: worker
                 .is_some_and(|worker| worker.configured == Configured::NeedsRestart),
             ..StreamStatus::remembered(self.id.clone(), &self.record)

@@ -136,7 +136,9 @@ impl Driver {
     pub(super) async fn worker_answered(&mut self, report: Box<WorkerReport>) {
         let now = Instant::now();
         self.record.last_health_check = Some(Timestamp::now());
+        let before: Vec<String> = self.drops.warnings().keys().cloned().collect();
         let shortfall = Shortfall::of(&report, &mut self.drops, now);
+        self.log_drops(&before);
         let on_air = is_on_air(&report);
         let Some(worker) = self.life.worker_mut() else {
             return;
@@ -156,6 +158,17 @@ impl Driver {
             self.last_error = None;
         }
         self.push_config().await;
+    }
+
+    /// Once when a destination begins to lose too many frames, and once when it has stopped to.
+    fn log_drops(&self, before: &[String]) {
+        let now = self.drops.warnings();
+        for (destination, error) in now.iter().filter(|(name, _)| !before.contains(name)) {
+            tracing::warn!(stream_id = %self.id, destination, error_type = %error.error_type, "{}", error.message);
+        }
+        for destination in before.iter().filter(|name| !now.contains_key(*name)) {
+            tracing::info!(stream_id = %self.id, destination, "hardly any frames are dropped any more");
+        }
     }
 
     fn worker_silent(&mut self, reason: &str) {

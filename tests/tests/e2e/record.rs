@@ -1,0 +1,213 @@
+//! The air record against what the receiver logged: no dark second is missing, none is invented.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use e2e::controller::{Controller, Setup, to_one};
+use e2e::media;
+use e2e::process;
+use e2e::rtmp::Receiver;
+use e2e::wait;
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(20);
+/// How far the record may be from the receiver's own log.
+const TOLERANCE_MS: i64 = 250;
+/// A pause between frames that is longer than any jitter of a busy machine and shorter than any
+/// restart.
+const HOLE: Duration = Duration::from_millis(400);
+
+/// When the receiver got nothing, by its own log.
+#[derive(Debug, Clone, Copy)]
+struct Hole {
+    start_ms: i64,
+    end_ms: i64,
+}
+
+/// The receiver's `Instant`s as wall-clock milliseconds.
+fn wall_ms(instant: Instant) -> i64 {
+    let at = SystemTime::now() - instant.elapsed();
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
+    i64::try_from(since.as_millis()).expect("before the year 292 million")
+}
+
+fn holes(receiver: &Receiver) -> Vec<Hole> {
+    let mut arrivals: Vec<Instant> = receiver.look(|connections| {
+        let frames = connections
+            .iter()
+            .flat_map(|connection| connection.frames());
+        frames.map(|message| message.arrived).collect()
+    });
+    arrivals.sort_unstable();
+    let pairs = arrivals.windows(2);
+    pairs
+        .filter(|pair| pair[1] - pair[0] > HOLE)
+        .map(|pair| Hole {
+            start_ms: wall_ms(pair[0]),
+            end_ms: wall_ms(pair[1]),
+        })
+        .collect()
+}
+
+fn first_frame_ms(receiver: &Receiver) -> i64 {
+    wall_ms(receiver.wait_for_media(0, SOON))
+}
+
+/// Ended gaps, oldest first.
+fn gaps(controller: &Controller) -> Vec<Value> {
+    let answer = controller.get("/health/incidents?window=24h&destination=out");
+    let mut gaps = answer["incidents"].as_array().expect("a list").clone();
+    gaps.retain(|gap| !gap["end"].is_null());
+    gaps.reverse();
+    gaps
+}
+
+fn time_ms(value: &Value) -> i64 {
+    let text = value.as_str().expect("a time");
+    text.parse::<Timestamp>()
+        .expect("RFC 3339")
+        .as_millisecond()
+}
+
+/// Waits for the gap of this number to be in the record with its end, and for media to flow again.
+fn wait_for_gap(controller: &Controller, receiver: &Receiver, number: usize) {
+    wait::until(&format!("gap {number} in the record"), SOON, || {
+        (gaps(controller).len() > number).then_some(())
+    });
+    receiver.wait_for_span(1_500, SOON);
+}
+
+fn assert_near(what: &str, recorded: i64, logged: i64) {
+    let off = recorded - logged;
+    assert!(
+        off.abs() <= TOLERANCE_MS,
+        "{what}: the record is {off} ms off the receiver"
+    );
+}
+
+#[test]
+fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let receiver = Receiver::start();
+    let mut controller = Setup::local(folder.path())
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    wait_for_gap(&controller, &receiver, 0);
+    assert_near(
+        "first delivery",
+        time_ms(&gaps(&controller)[0]["end"]),
+        first_frame_ms(&receiver),
+    );
+
+    // An output's FFmpeg is killed.
+    let port = receiver.address().port().to_string();
+    for ffmpeg in controller.ffmpegs(&port) {
+        process::signal(ffmpeg.pid, Signal::SIGKILL);
+    }
+    wait_for_gap(&controller, &receiver, 1);
+    // The platform hangs up.
+    receiver.drop_connections();
+    wait_for_gap(&controller, &receiver, 2);
+    // The worker is killed.
+    process::signal(controller.worker_pid("main"), Signal::SIGKILL);
+    wait_for_gap(&controller, &receiver, 3);
+    // Controller and worker are killed at once, and nobody looks for a while.
+    let worker = controller.worker_pid("main");
+    controller.kill();
+    process::signal(worker, Signal::SIGKILL);
+    controller.start_again();
+    controller.wait_state("main", "running", SOON);
+    wait_for_gap(&controller, &receiver, 4);
+
+    let gaps = gaps(&controller);
+    let causes: Vec<_> = gaps
+        .iter()
+        .filter_map(|gap| gap["cause"].as_str())
+        .collect();
+    let wanted = [
+        "starting",
+        "destination_lost",
+        "destination_lost",
+        "worker_crashed",
+        "worker_crashed",
+    ];
+    assert_eq!(causes, wanted, "{gaps:#?}");
+    let holes = holes(&receiver);
+    assert_eq!(holes.len(), 4, "{holes:?}\n{gaps:#?}");
+    for (gap, hole) in gaps[1..].iter().zip(&holes) {
+        let cause = &gap["cause"];
+        assert_near(
+            &format!("start of {cause}"),
+            time_ms(&gap["start"]),
+            hole.start_ms,
+        );
+        assert_near(
+            &format!("end of {cause}"),
+            time_ms(&gap["end"]),
+            hole.end_ms,
+        );
+        assert_eq!(gap["recovery"], "automatic", "{gap:#}");
+    }
+    let uptime = controller.get("/health/uptime");
+    let out = &uptime["streams"][0]["destinations"][0];
+    let dark: f64 = gaps.iter().filter_map(|gap| gap["length_s"].as_f64()).sum();
+    let told = out["dark_s"].as_f64().expect("seconds");
+    assert!(
+        (told - dark).abs() < 0.01,
+        "{told} s dark, of gaps of {dark} s"
+    );
+}
+
+#[test]
+fn what_the_operator_did_is_not_held_against_the_stream() {
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let receiver = Receiver::start();
+    let controller = Setup::local(folder.path())
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    wait_for_gap(&controller, &receiver, 0);
+    controller.stop("main");
+    let stopped = Instant::now();
+    wait::observe(Duration::from_secs(2));
+    let pause = stopped.elapsed();
+    controller.start("main");
+    wait_for_gap(&controller, &receiver, 1);
+
+    let causes: Vec<_> = gaps(&controller)
+        .iter()
+        .map(|gap| gap["cause"].clone())
+        .collect();
+    assert_eq!(causes, ["starting", "starting"]);
+    let hole = holes(&receiver)[0];
+    let dark = gaps(&controller)[1]["length_s"].as_f64().expect("seconds");
+    let seen = (hole.end_ms - hole.start_ms) as f64 / 1000.0;
+    assert!(
+        dark + pause.as_secs_f64() <= seen + 0.25,
+        "{dark} s dark of {seen} s"
+    );
+
+    let uptime = controller.get("/health/uptime?window=7d&stream_id=main");
+    let out = &uptime["streams"][0]["destinations"][0];
+    assert!(
+        out["recovery"]["max_s"].is_null(),
+        "a start is no recovery: {out:#}"
+    );
+    assert_eq!(out["by_hand"], 0, "{out:#}");
+    let metrics = controller
+        .call("GET", "/metrics", &Value::Null)
+        .expect(200)
+        .text();
+    let family =
+        "stream_controller_destination_availability_ratio{stream=\"main\",destination=\"out\"}";
+    assert!(metrics.contains(family), "{metrics}");
+    let (code, text) = controller.script("check_status.sh", &[]);
+    assert!(
+        code == 0 && text.contains("main/out") && text.contains("longest gap"),
+        "{text}"
+    );
+}
