@@ -23,6 +23,8 @@ use utoipa::{Modify, OpenApi};
         (name = "health", description = "The controller itself"),
         (name = "page", description = "The page for people"),
     ),
+    // Named only by a parameter, which is not followed.
+    components(schemas(crate::history::report::Metric)),
     security((), ("token" = [])),
     modifiers(&Token),
 )]

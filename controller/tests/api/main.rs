@@ -5,6 +5,7 @@
     reason = "a harness that cannot do its part is a failed test"
 )]
 
+mod history;
 mod media;
 mod openapi;
 mod schedule;
