@@ -73,6 +73,9 @@ fn on_air(worker: &str, source: OnAirKind, cause: Option<DarkCause>) -> What {
     }
 }
 
+/// Start, end, cause and recovery.
+type Incident<Cause> = (i64, Option<i64>, Cause, Option<Recovery>);
+
 /// Everything that was told, as a database would have it.
 #[derive(Default)]
 struct Told(BTreeMap<Key, Row>);
@@ -87,7 +90,7 @@ impl Told {
         }
     }
 
-    fn gaps(&self) -> Vec<(i64, Option<i64>, DarkCause, Option<Recovery>)> {
+    fn gaps(&self) -> Vec<Incident<DarkCause>> {
         let gaps = self.0.values().filter_map(|row| match row {
             Row::Gap(Gap {
                 span,
@@ -100,7 +103,7 @@ impl Told {
         gaps.collect()
     }
 
-    fn slates(&self) -> Vec<(i64, Option<i64>, Option<DarkCause>, Option<Recovery>)> {
+    fn slates(&self) -> Vec<Incident<Option<DarkCause>>> {
         let slates = self.0.values().filter_map(|row| match row {
             Row::OnAir(OnAirSpan {
                 span,
@@ -148,7 +151,7 @@ fn course() -> Vec<Fact> {
     ]
 }
 
-const STARTING: (i64, Option<i64>, DarkCause, Option<Recovery>) = (
+const STARTING: Incident<DarkCause> = (
     1_000,
     Some(2_000),
     DarkCause::Starting,
