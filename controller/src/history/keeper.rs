@@ -5,8 +5,9 @@
 //! nothing is known of the past, so notes wait; afterwards the recorders go on in memory whatever
 //! the disk does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant as Clock};
 
@@ -48,6 +49,8 @@ pub(super) struct Keeper {
     axis: Axis,
     recorders: BTreeMap<StreamId, Recorder>,
     import: Import,
+    /// Parts that could not be removed, so that it is told once.
+    stuck: BTreeSet<PathBuf>,
     retain_at: Clock,
 }
 
@@ -71,6 +74,7 @@ impl Keeper {
             recorders: BTreeMap::new(),
             import: Import::new(layout.clone()),
             layout,
+            stuck: BTreeSet::new(),
             retain_at: Clock::now(),
         }
     }
@@ -414,7 +418,9 @@ impl Keeper {
                     self.store.pending.cursors.insert(part, None);
                 }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "cannot remove a part of a journal that was read")
+                    if self.stuck.insert(path.clone()) {
+                        tracing::warn!(path = %path.display(), %error, "cannot remove a part of a journal that was read");
+                    }
                 }
             }
         }

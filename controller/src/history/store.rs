@@ -81,7 +81,8 @@ impl Store {
     /// Writes what waits; whether nothing waits any more.
     pub(super) fn write(&mut self) -> bool {
         self.bound();
-        if self.pending.is_empty() {
+        // After a refusal even nothing is written: that is how it is found out that it works again.
+        if self.pending.is_empty() && self.fault.borrow().is_none() {
             return true;
         }
         if !self.may_try() {
