@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use storage::history::Limits;
 use storage::history::Sample;
+use storage::journal;
 use storage::layout::Layout;
 use storage::model::StreamId;
 use tokio::sync::{oneshot, watch};
@@ -53,6 +54,7 @@ pub struct History {
     notes: mpsc::SyncSender<Note>,
     lost: Arc<AtomicU64>,
     fault: watch::Receiver<Option<String>>,
+    layout: Arc<Layout>,
 }
 
 /// What the keeper is told and asked.
@@ -72,6 +74,8 @@ enum Note {
         wanted: Option<Vec<String>>,
         /// Its earlier worker was found alive.
         alive: bool,
+        /// When that worker last said that it lives, in `boot_ms`.
+        pulse: Option<u64>,
     },
     /// These are all streams there are.
     Streams(BTreeSet<StreamId>, Moment),
@@ -106,7 +110,7 @@ impl History {
     pub fn start(layout: Layout, limits: Limits) -> io::Result<Self> {
         let (notes_tx, notes) = mpsc::sync_channel(NOTES);
         let (fault, fault_rx) = watch::channel(None);
-        let keeper = Keeper::new(layout, limits, notes, fault);
+        let keeper = Keeper::new(layout.clone(), limits, notes, fault);
         std::thread::Builder::new()
             .name("history".into())
             .spawn(move || keeper.run())?;
@@ -114,6 +118,7 @@ impl History {
             notes: notes_tx,
             lost: Arc::default(),
             fault: fault_rx,
+            layout: Arc::new(layout),
         })
     }
 
@@ -131,13 +136,15 @@ impl History {
         });
     }
 
-    /// Notes how a stream stands after the start of the controller.
+    /// Notes how a stream stands after the start of the controller, before a worker is started: its
+    /// pulse would take the place of the earlier one's.
     pub(crate) fn recovered(&self, stream: &StreamId, wanted: Option<Vec<String>>, alive: bool) {
         self.note(Note::Recovered {
             stream: stream.clone(),
             moment: Moment::now(),
             wanted,
             alive,
+            pulse: journal::read_pulse(&self.layout.pulse(stream)),
         });
     }
 

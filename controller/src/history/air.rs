@@ -140,7 +140,9 @@ impl Air {
             What::Wanted { destinations } => {
                 if self.wanted.is_none() {
                     self.wanted = Some(self.now);
-                    self.start_over();
+                    if self.worker.as_ref().is_none_or(|worker| !worker.alive) {
+                        self.start_over();
+                    }
                 }
                 self.configure(destinations);
             }
@@ -321,8 +323,9 @@ impl Air {
             let link = wanted.then(|| destination.link.clone());
             self.settle_destination(name, destination, link, at, rows);
         }
-        // What is neither configured nor connected need not be remembered.
-        destinations.retain(|_, it| it.configured || matches!(it.link, Link::Up { .. }));
+        // What is not configured matters only while a worker speaks of it.
+        let alive = self.worker.as_ref().is_some_and(|worker| worker.alive);
+        destinations.retain(|_, it| it.configured || alive);
         self.destinations = destinations;
         self.settle_on_air(at, rows);
     }

@@ -13,6 +13,8 @@ use super::moment::Moment;
 /// All boots that were seen.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Axis {
+    /// The boot this process runs in.
+    current: String,
     offsets: BTreeMap<String, i64>,
     /// The newest instant placed, by both clocks.
     newest: Option<(i64, Timestamp)>,
@@ -22,16 +24,18 @@ pub(super) struct Axis {
 
 impl Axis {
     /// As it was written down; `newest` is the newest instant in the record.
-    pub(super) fn new(boots: Vec<Boot>, newest: Option<(i64, Timestamp)>) -> Self {
+    pub(super) fn new(current: String, boots: Vec<Boot>, newest: Option<(i64, Timestamp)>) -> Self {
         let offsets = boots.into_iter().map(|boot| (boot.boot_id, boot.offset_ms));
         Self {
+            current,
             offsets: offsets.collect(),
             newest,
         }
     }
 
     /// Where `moment` of the boot `boot_id` lies. The first instant of a boot decides where that boot
-    /// begins: as long after the newest instant before it as the wall clock says, never before it.
+    /// begins: as long after the newest instant before it as the wall clock says, never before it. An
+    /// earlier boot of which nothing was known is placed by the wall clock alone.
     pub(super) fn place(&mut self, boot_id: &str, moment: Moment) -> i64 {
         let boot_ms = i64::try_from(moment.boot_ms).unwrap_or(i64::MAX);
         let offset = match self.offsets.get(boot_id) {
@@ -39,6 +43,9 @@ impl Axis {
             None => {
                 let offset = match self.newest {
                     None => moment.at.as_millisecond() - boot_ms,
+                    Some((ms, at)) if boot_id != self.current => {
+                        ms + moment.at.as_millisecond() - at.as_millisecond() - boot_ms
+                    }
                     Some((ms, at)) => {
                         let away = moment.at.as_millisecond() - at.as_millisecond();
                         ms + (away - boot_ms).max(0)
@@ -86,15 +93,17 @@ mod tests {
 
     #[test]
     fn a_boot_follows_the_one_before_it_by_as_much_as_the_machine_was_off() {
-        let mut axis = Axis::default();
+        let mut axis = Axis::new("a".into(), Vec::new(), None);
         let start = 1_760_000_000_000;
         assert_eq!(axis.place("a", moment(start, 5_000)), start);
         assert_eq!(axis.place("a", moment(start + 1_000, 6_000)), start + 1_000);
+        axis.current = "b".into();
         // Off for a minute, and 20 s up when the first thing is noted.
         assert_eq!(
             axis.place("b", moment(start + 81_000, 20_000)),
             start + 81_000
         );
+        axis.current = "c".into();
         // A clock that woke up in the past cannot make time run backwards.
         assert_eq!(
             axis.place("c", moment(start - 10 * DAY_MS, 3_000)),
@@ -102,7 +111,12 @@ mod tests {
         );
 
         let newest = Some((start + 84_000, moment(start - 10 * DAY_MS, 0).at));
-        let mut again = Axis::new(axis.boots(), newest);
+        // A boot of long ago that nothing was known of, two minutes before the newest instant.
+        let known = axis.newest.unwrap();
+        let before = moment(known.1.as_millisecond() - 120_000, 999_999_999);
+        assert_eq!(axis.place("z", before), known.0 - 120_000);
+
+        let mut again = Axis::new("c".into(), axis.boots(), newest);
         assert_eq!(again.place("b", moment(0, 21_000)), start + 82_000);
     }
 

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant as Clock};
 
 use storage::document::{self, Opened};
 use storage::history::{Limits, Loaded, Sample};
-use storage::journal;
 use storage::layout::Layout;
 use storage::model::{AirEvent, DarkCause, PositionFile, StreamId};
 use tokio::sync::watch;
@@ -156,7 +155,11 @@ impl Keeper {
         }
         let newest = self.recorders.values().map(Recorder::newest);
         let newest = newest.max_by_key(|instant| instant.ms);
-        self.axis = Axis::new(found.boots, newest.map(|instant| (instant.ms, instant.at)));
+        self.axis = Axis::new(
+            self.boot_id.clone(),
+            found.boots,
+            newest.map(|instant| (instant.ms, instant.at)),
+        );
         self.import.go_on_from(found.cursors);
         for part in self.import.stale() {
             self.import.forget(&part);
@@ -181,7 +184,13 @@ impl Keeper {
                 moment,
                 wanted,
                 alive,
-            } => self.recovered(&stream, moment, wanted, alive),
+                pulse,
+            } => {
+                if !alive {
+                    self.earlier_worker_is_gone(&stream, moment, pulse);
+                }
+                self.recovered(&stream, moment, wanted);
+            }
             Note::Streams(known, moment) => {
                 let gone: Vec<_> = self
                     .recorders
@@ -203,24 +212,8 @@ impl Keeper {
         self.record(stream, [fact(instant, what)]);
     }
 
-    fn recovered(
-        &mut self,
-        stream: &StreamId,
-        moment: Moment,
-        wanted: Option<Vec<String>>,
-        alive: bool,
-    ) {
+    fn recovered(&mut self, stream: &StreamId, moment: Moment, wanted: Option<Vec<String>>) {
         self.import_stream(stream);
-        if !alive && let Some(worker) = self.recorders.get(stream).and_then(Recorder::living_worker)
-        {
-            let (instant, cause) = self.last_sign_of(stream, &worker);
-            let what = What::Gone {
-                worker: worker.nonce,
-                cause,
-                error_type: None,
-            };
-            self.record(stream, [fact(instant, what)]);
-        }
         let known = self.recorders.get(stream);
         let as_known = match known {
             Some(recorder) => recorder.is_wanted(wanted.as_deref()),
@@ -236,18 +229,40 @@ impl Keeper {
         self.note(stream, moment, what);
     }
 
+    /// Of the worker that lived at `moment`, as far as was known, and does not: its journal is read to
+    /// its end, and it ends where it was last known to live.
+    fn earlier_worker_is_gone(&mut self, stream: &StreamId, moment: Moment, pulse: Option<u64>) {
+        self.import_stream(stream);
+        let now = self.place(moment);
+        let recorder = self.recorders.get(stream);
+        // A later worker may be in the journal already.
+        let Some(worker) = recorder.and_then(|it| it.living_worker_at(now.ms)) else {
+            return;
+        };
+        let (instant, cause) = self.last_sign_of(stream, &worker, pulse);
+        let what = What::Gone {
+            worker: worker.nonce,
+            cause,
+            error_type: None,
+        };
+        self.record(stream, [fact(instant, what)]);
+    }
+
     /// When a worker was last known to live whose end nobody saw, and what must have ended it.
-    fn last_sign_of(&mut self, stream: &StreamId, worker: &Worker) -> (Instant, DarkCause) {
+    fn last_sign_of(
+        &mut self,
+        stream: &StreamId,
+        worker: &Worker,
+        pulse: Option<u64>,
+    ) -> (Instant, DarkCause) {
         let mut last = worker.last;
         let same_boot = worker.boot_id == self.boot_id || worker.boot_id.is_empty();
-        let pulse = journal::read_pulse(&self.layout.pulse(stream));
         if let Some(boot_ms) = pulse {
             let boot_id = if same_boot {
                 self.boot_id.clone()
             } else {
                 worker.boot_id.clone()
             };
-            // By the wall clock it was as long after the last entry as by the other.
             let ms = self.axis.place(
                 &boot_id,
                 Moment {
@@ -256,6 +271,7 @@ impl Keeper {
                 },
             );
             if ms > last.ms {
+                // By the wall clock it was as long after the last entry as by the other.
                 let since = jiff::SignedDuration::from_millis(ms - last.ms);
                 let at = last.at.checked_add(since).unwrap_or(last.at);
                 last = Instant { ms, at };

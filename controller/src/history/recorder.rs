@@ -35,10 +35,14 @@ pub(super) type Changes = BTreeMap<Key, Option<Row>>;
 // === impl Recorder ===
 
 impl Recorder {
-    /// Of a stream of which nothing is known before `now`.
-    pub(super) fn new(stream: StreamId, now: Instant) -> Self {
+    /// Of a stream whose first fact to become known is of `first`; it need not be its first.
+    pub(super) fn new(stream: StreamId, first: Instant) -> Self {
+        let start = Instant {
+            ms: first.ms - HORIZON_MS,
+            at: first.at,
+        };
         Self {
-            settled: Air::new(stream, now),
+            settled: Air::new(stream, start),
             facts: Vec::new(),
             told: BTreeMap::new(),
         }
@@ -91,6 +95,14 @@ impl Recorder {
     /// The worker that lives, as far as is known.
     pub(super) fn living_worker(&self) -> Option<Worker> {
         let (air, _) = self.fold();
+        air.worker().filter(|worker| worker.alive).cloned()
+    }
+
+    /// The worker that lived just before `ms`, as far as is known.
+    pub(super) fn living_worker_at(&self, ms: i64) -> Option<Worker> {
+        let mut air = self.settled.clone();
+        let before = self.facts.iter().take_while(|fact| fact.ms < ms);
+        before.for_each(|fact| air.apply(fact, &mut Vec::new()));
         air.worker().filter(|worker| worker.alive).cloned()
     }
 

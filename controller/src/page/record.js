@@ -51,7 +51,7 @@ function mark(gap) {
   const ago = record.to - Date.parse(gap.start);
   const left = Math.max(0, 100 - 100 * ago / DAY_MS);
   const mark = element('i', gap.planned ? 'planned' : '');
-  mark.style.left = `${left}%`;
+  mark.style.left = `min(${left}%, 100% - 3px)`;
   mark.style.width = `${Math.min(100 - left, 100 * gap.length_s * 1000 / DAY_MS)}%`;
   mark.title = lastIncident(gap);
   return mark;
