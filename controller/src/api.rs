@@ -18,6 +18,7 @@
 //! | `GET /streams/{id}/schedule` | 200, 404, 422, 502 | what will air: `?from=&to=&limit=` |
 //! | `GET /streams/{id}/schedule.xml` | 200, 404, 422, 502 | the same as XMLTV |
 //! | `POST /streams/{id}/schedule/import` | 200, 404, 415, 422 | `?format=json\|m3u\|text&block=` |
+//! | `POST /v1/mediamtx/events/ready`, `/not-ready`, `POST /v1/mediamtx/auth` | 202, 204, 401, 404, 422 | |
 //! | `GET /media` | 200, 404, 502 | `?prefix=`, `?stream_id=` |
 //! | `POST /media/upload-url` | 200, 422, 502 | |
 //! | `GET /preview/{id}/{file}` | 200, 404 | HLS |
@@ -39,6 +40,7 @@ mod history;
 mod ingest;
 mod local_media;
 mod media;
+mod mediamtx;
 mod metrics;
 mod page;
 mod preview;
@@ -71,6 +73,7 @@ use crate::config::Config;
 use crate::history::History;
 use crate::ingest::Keys;
 use crate::registry::Registry;
+use crate::upstream::mediamtx::MediaMtx;
 use crate::upstream::obs::ObsStatus;
 
 /// No configuration is near this; uploads go to `/local-media` or straight to the bucket.
@@ -88,6 +91,8 @@ pub struct Parts {
     pub store: MediaStore,
     /// Who may publish to the ingest.
     pub keys: Keys,
+    /// MediaMTX, where there is one, and its hooks.
+    pub mediamtx: MediaMtx,
     /// OBS, where there is one.
     pub obs: Option<watch::Receiver<ObsStatus>>,
     /// Loopback tickets of `store`.
@@ -177,6 +182,9 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(schedule::get))
         .routes(routes!(schedule::guide))
         .routes(routes!(schedule::import))
+        .routes(routes!(mediamtx::ready))
+        .routes(routes!(mediamtx::not_ready))
+        .routes(routes!(mediamtx::permit))
         .routes(routes!(media::list))
         .routes(routes!(media::upload_url))
         .routes(routes!(preview::file))
@@ -214,6 +222,7 @@ part!(CancellationToken, parts.closing);
 part!(Layout, layout);
 part!(Option<watch::Receiver<ObsStatus>>, parts.obs);
 part!(Keys, parts.keys);
+part!(MediaMtx, parts.mediamtx);
 part!(Prober, prober);
 part!(Started, started);
 part!(Rendered, document);

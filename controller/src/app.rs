@@ -41,7 +41,7 @@ use crate::history::History;
 use crate::ingest::{Keys, door};
 use crate::media::{self, OpenMediaError};
 use crate::registry::{End, OpenError, Opening, Registry};
-use crate::upstream::obs;
+use crate::upstream::{mediamtx, obs};
 
 /// Requests under way get this long when the controller ends.
 const API_GRACE: Duration = Duration::from_secs(2);
@@ -128,6 +128,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let obs = config.obs.clone();
     let parts = Parts {
         keys,
+        mediamtx: mediamtx::start(config.mediamtx.clone(), registry.clone(), &mut tasks),
         obs: obs.map(|obs| obs::start(obs, registry.clone(), &mut tasks)),
         registry: registry.clone(),
         history: history.clone(),

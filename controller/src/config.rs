@@ -16,6 +16,7 @@ use storage::model::StorageSettings;
 use storage::secret::Secret;
 use supervise::cgroup::Delegated;
 
+use crate::upstream::mediamtx::MediaMtxConfig;
 use crate::upstream::obs::ObsConfig;
 
 pub use flags::{Flags, SECRETS, SETTINGS, Setting};
@@ -58,6 +59,8 @@ pub struct Config {
     pub logging: Logging,
     /// `INGEST_BIND`: where encoders publish to; `None`: nowhere.
     pub ingest_bind: Option<SocketAddr>,
+    /// MediaMTX, where there is one.
+    pub mediamtx: Option<MediaMtxConfig>,
     /// OBS, where there is one.
     pub obs: Option<ObsConfig>,
     /// Finds the stream keys that destinations name by `key_env`.

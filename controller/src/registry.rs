@@ -106,6 +106,14 @@ impl Registry {
         self.stream(id)?.take(what).await
     }
 
+    /// Has a live input tried now rather than at its next turn.
+    ///
+    /// # Errors
+    /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
+    pub async fn look(&self, id: &StreamId, input: &str) -> Result<(), RequestError> {
+        self.stream(id)?.look(input).await
+    }
+
     /// Cuts off whoever publishes to the stream with the ingest key of this id.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ mod disk;
 mod ffmpeg_versions;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/mediamtx.rs"]
+mod mediamtx;
 #[path = "e2e/obs.rs"]
 mod obs;
 #[path = "e2e/on_air.rs"]

@@ -4,6 +4,7 @@
 //! Two checks stop that: the `Host` must be one of ours (a foreign name that was made to point at
 //! 127.0.0.1 is not), and what changes something must not come from a foreign origin.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use storage::secret::Secret;
 use subtle::ConstantTimeEq;
 
@@ -81,12 +84,10 @@ impl Rules {
         let Some(token) = &self.token else {
             return true;
         };
-        headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().split_first_chunk::<7>())
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
-            // Constant in time for texts of one length; the length itself is no secret.
-            .is_some_and(|(_, sent)| sent.ct_eq(token.expose().as_bytes()).into())
+        let sent = headers.get(header::AUTHORIZATION);
+        let sent = sent.and_then(|value| sent_token(value.as_bytes()));
+        // Constant in time for texts of one length; the length itself is no secret.
+        sent.is_some_and(|sent| sent.ct_eq(token.expose().as_bytes()).into())
     }
 
     fn check_browser(&self, request: &Request) -> Result<(), ApiError> {
@@ -132,6 +133,21 @@ impl Rules {
             .is_some_and(|(_, authority)| Some(authority) == host);
         same || self.origins.iter().any(|allowed| allowed == origin)
     }
+}
+
+/// The token of an `Authorization` header: a bearer token, or the password of basic authentication,
+/// which is all that some callers can be given (in the user part of a URL).
+fn sent_token(header: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let (scheme, value) = header.split_at(header.iter().position(|byte| *byte == b' ')? + 1);
+    if scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Some(Cow::Borrowed(value));
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = BASE64.decode(value).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(Cow::Owned(decoded[colon + 1..].to_vec()))
 }
 
 /// The authority that the client meant: HTTP/1.1's `Host`, or the one of an absolute URI.

@@ -15,6 +15,7 @@ use super::error::ErrorBody;
 use super::streams::StreamLine;
 use crate::history::History;
 use crate::registry::Registry;
+use crate::upstream::mediamtx::{MediaMtx, MediaMtxStatus};
 use crate::upstream::obs::ObsStatus;
 
 /// When this process began to serve.
@@ -31,6 +32,8 @@ pub(super) struct Health {
     version: &'static str,
     uptime_s: u64,
     streams: Vec<StreamLine>,
+    /// MediaMTX, where its API is watched.
+    mediamtx: Option<MediaMtxStatus>,
     /// OBS, where there is one.
     obs: Option<ObsStatus>,
 }
@@ -60,6 +63,7 @@ pub(super) async fn health(
     State(registry): State<Registry>,
     State(history): State<History>,
     State(Started(since)): State<Started>,
+    State(mediamtx): State<MediaMtx>,
     State(obs): State<Option<watch::Receiver<ObsStatus>>>,
 ) -> Json<Health> {
     let problem = registry.storage_fault().or_else(|| history.fault());
@@ -74,6 +78,7 @@ pub(super) async fn health(
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: since.elapsed().as_secs(),
         streams: StreamLine::all(&registry),
+        mediamtx: mediamtx.status(),
         obs: obs.map(|obs| obs.borrow().clone()),
     })
 }

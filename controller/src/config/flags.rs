@@ -132,6 +132,16 @@ pub const SETTINGS: &[Setting] = &[
         "Address where encoders publish by RTMP, with keys of POST /ingest/keys [default: none]",
     ),
     setting(
+        "MEDIAMTX_API_URL",
+        "URL",
+        "Control API of a MediaMTX to be watched, as http://127.0.0.1:9997 [default: none]",
+    ),
+    setting(
+        "MEDIAMTX_API_USER",
+        "NAME",
+        "User of that API, with MEDIAMTX_API_PASSWORD",
+    ),
+    setting(
         "OBS_WEBSOCKET_URL",
         "URL",
         "OBS to be watched, as ws://127.0.0.1:4455 [default: none]",
@@ -179,6 +189,7 @@ pub const SECRETS: &[&str] = &[
     "CONTROLLER_API_TOKEN",
     "STORAGE_ACCESS_KEY_ID",
     "STORAGE_SECRET_ACCESS_KEY",
+    "MEDIAMTX_API_PASSWORD",
     "OBS_WEBSOCKET_PASSWORD",
     "OBS_INGEST_KEY",
 ];

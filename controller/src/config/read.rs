@@ -1,5 +1,6 @@
 //! Reading [`Config`] and collecting what is wrong with it.
 
+mod mediamtx;
 mod obs;
 
 use std::fmt;
@@ -121,6 +122,7 @@ impl<'a> Reader<'a> {
             ffprobe_bin: self.program("FFPROBE_BIN", Path::new("ffprobe")),
             allow_argv_secrets: self.flag("ALLOW_ARGV_SECRETS"),
             ingest_bind: self.ingest_bind(),
+            mediamtx: self.mediamtx(),
             obs: self.obs(),
             logging: self.logging(),
             keyring: self.keyring.clone(),

@@ -109,6 +109,15 @@ impl StreamHandle {
         }
     }
 
+    /// See [`crate::registry::Registry::look`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn look(&self, input: &str) -> Result<(), RequestError> {
+        let link = self.ask(Request::Link).await?;
+        self.done(link.look(input).await)
+    }
+
     /// See [`crate::registry::Registry::end_publisher`].
     ///
     /// # Errors

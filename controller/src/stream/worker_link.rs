@@ -136,6 +136,16 @@ impl WorkerLink {
         Ok(())
     }
 
+    /// Has a live input tried now.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub(super) async fn look(&self, input: &str) -> Result<(), LinkError> {
+        let path = format!("/v1/live/{input}/look");
+        self.call(Method::POST, &path, Bytes::new()).await?;
+        Ok(())
+    }
+
     /// Cuts off whoever publishes with this ingest key.
     ///
     /// # Errors
