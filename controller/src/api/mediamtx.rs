@@ -53,7 +53,7 @@ pub(super) struct HookAnswer {
     (status = 404, body = ErrorBody, description = "`unknown_stream`"),
     (status = 422, body = ErrorBody, description = "`invalid_path`, `invalid_body`"),
 ))]
-pub(super) async fn ready(
+pub(super) async fn feed_ready(
     State(registry): State<Registry>,
     State(mediamtx): State<MediaMtx>,
     RequiredJson(event): RequiredJson<HookEvent>,
@@ -70,7 +70,7 @@ pub(super) async fn ready(
     (status = 404, body = ErrorBody, description = "`unknown_stream`"),
     (status = 422, body = ErrorBody, description = "`invalid_path`, `invalid_body`"),
 ))]
-pub(super) async fn not_ready(
+pub(super) async fn feed_not_ready(
     State(registry): State<Registry>,
     State(mediamtx): State<MediaMtx>,
     RequiredJson(event): RequiredJson<HookEvent>,
@@ -107,12 +107,14 @@ fn note(
 /// sends it as the password of `authHTTPAddress`: `http://mediamtx:TOKEN@127.0.0.1:8080/v1/mediamtx/auth`.
 #[utoipa::path(post, path = "/v1/mediamtx/auth", tag = "mediamtx", request_body = Object, responses(
     (status = 204, description = "It may"),
-    (status = 401, description = "It may not"),
+    (status = 401, body = ErrorBody, description = "It may not"),
 ))]
 pub(super) async fn permit(
     State(keys): State<Keys>,
     RequiredJson(question): RequiredJson<Question>,
 ) -> Response {
+    let refused =
+        |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, "refused", message).into_response();
     match question.answer(&keys) {
         Permit::Granted => StatusCode::NO_CONTENT.into_response(),
         Permit::Denied => {
@@ -121,10 +123,10 @@ pub(super) async fn permit(
                 error_type = "ingest_key_wrong",
                 "refused at MediaMTX"
             );
-            StatusCode::UNAUTHORIZED.into_response()
+            refused("this may not be done")
         }
         Permit::KeyNeeded => {
-            let mut response = StatusCode::UNAUTHORIZED.into_response();
+            let mut response = refused("send a stream key of POST /ingest/keys as the password");
             let challenge = HeaderValue::from_static("Basic realm=\"stream key\"");
             response
                 .headers_mut()
