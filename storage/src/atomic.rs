@@ -179,6 +179,18 @@ impl Staged {
     }
 }
 
+/// Gives the file at `from`, of which `file` is a handle, its name `target` in the same directory, and makes
+/// both durable: for what was written in pieces over a long time.
+///
+/// # Errors
+/// Unless the operation was [`Operation::SyncDirectory`], the file is still at `from`.
+pub fn complete(file: &File, from: &Path, target: &Path) -> Result<(), AtomicError> {
+    let failed = |operation| move |e| AtomicError::new(target, operation, e);
+    file.sync_all().map_err(failed(Operation::Sync))?;
+    rename(from, target).map_err(failed(Operation::Rename))?;
+    sync_directory(target)
+}
+
 impl Drop for TempName {
     fn drop(&mut self) {
         if !self.moved {

@@ -119,6 +119,16 @@ impl Layout {
         self.cache_dir.join("probes")
     }
 
+    /// Whole objects of the bucket, of all streams.
+    pub fn objects_dir(&self) -> PathBuf {
+        self.cache_dir.join("objects")
+    }
+
+    /// What a stream's bucket held when it was last listed.
+    pub fn listing(&self, id: &StreamId) -> PathBuf {
+        self.stream_dir(id).join("listing.json")
+    }
+
     /// Makes the directories that do not belong to one stream. Idempotent.
     ///
     /// # Errors

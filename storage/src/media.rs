@@ -7,14 +7,18 @@
 //!        ▲                    ▲
 //!  server::MediaServer   local::router: the other end of those addresses
 //!  loopback tickets for this machine's FFmpegs
+//!        ▲
+//!  reach: can the store be read from?   cache: whole objects kept for when it cannot
 //! ```
 //!
 //! Keys are relative to `STORAGE_PREFIX`. What is not playable by its extension is not listed, but can
 //! be named (a slate's picture).
 
+pub mod cache;
 pub mod error;
 pub mod key;
 pub mod local;
+pub mod reach;
 pub mod s3;
 pub mod server;
 pub mod sign;
@@ -153,6 +157,26 @@ impl MediaStore {
             Self::S3(store) => store.stat(key).await,
             Self::Local(store) => store.stat(key).await,
         }
+    }
+
+    /// Whether the object can be read now: its first byte is. One try.
+    ///
+    /// # Errors
+    /// As [`Self::stat`].
+    pub async fn touch(&self, key: &str) -> Result<(), MediaError> {
+        match self {
+            Self::S3(store) => store.touch(key).await,
+            Self::Local(store) => store.stat(key).await.map(drop),
+        }
+    }
+
+    /// The failure of a caller that would wait no longer.
+    fn no_answer(&self, key: Option<&str>) -> MediaError {
+        let context = match self {
+            Self::S3(store) => store.context(MediaOperation::Read, key),
+            Self::Local(store) => store.context(MediaOperation::Read, key),
+        };
+        MediaError::new(MediaErrorKind::Timeout, context)
     }
 
     /// An address that reads one object for `ttl`, at most [`MAX_URL_TTL`]. The object need not exist.

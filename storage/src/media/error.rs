@@ -91,6 +91,8 @@ pub enum MediaErrorKind {
     Throttled,
     /// Larger than the store takes.
     TooLarge,
+    /// The object is another version than the one asked for.
+    Changed,
     /// The key cannot name an object.
     InvalidKey(InvalidKey),
     /// A folder stands where an object should be, or the other way round.
@@ -191,6 +193,7 @@ impl MediaError {
             MediaErrorKind::Timeout => "storage_timeout",
             MediaErrorKind::Throttled => "storage_throttled",
             MediaErrorKind::TooLarge => "too_large",
+            MediaErrorKind::Changed => "object_changed",
             MediaErrorKind::InvalidKey(_) => "invalid_key",
             MediaErrorKind::InTheWay => "in_the_way",
             MediaErrorKind::Settings(_) => "storage_settings",
@@ -209,6 +212,18 @@ impl MediaError {
                 | MediaErrorKind::Throttled
                 | MediaErrorKind::StoreFailed
                 | MediaErrorKind::Unexpected
+        )
+    }
+
+    /// Whether the store is well, and it is the one object that is wrong.
+    pub fn blames_object(&self) -> bool {
+        matches!(
+            self.kind,
+            MediaErrorKind::NoSuchKey
+                | MediaErrorKind::InvalidKey(_)
+                | MediaErrorKind::InTheWay
+                | MediaErrorKind::TooLarge
+                | MediaErrorKind::Changed
         )
     }
 
@@ -295,6 +310,7 @@ impl MediaErrorKind {
             | "TooManyRequests"
             | "RequestLimitExceeded" => Self::Throttled,
             "EntityTooLarge" | "MaxMessageLengthExceeded" => Self::TooLarge,
+            "PreconditionFailed" | "InvalidRange" => Self::Changed,
             "RequestTimeout" => Self::Timeout,
             "InternalError" | "ServiceUnavailable" => Self::StoreFailed,
             _ => return None,
@@ -307,6 +323,7 @@ impl MediaErrorKind {
             401 | 403 => Self::AccessDenied(Denial::NotAllowed),
             404 => Self::NoSuchKey,
             301 | 307 => Self::WrongRegion,
+            412 | 416 => Self::Changed,
             413 => Self::TooLarge,
             429 => Self::Throttled,
             500..=599 => Self::StoreFailed,

@@ -227,7 +227,7 @@ impl LocalStore {
         }
     }
 
-    fn context(&self, operation: MediaOperation, key: Option<&str>) -> Context {
+    pub(super) fn context(&self, operation: MediaOperation, key: Option<&str>) -> Context {
         self.folder.context(operation, key)
     }
 }

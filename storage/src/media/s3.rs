@@ -2,6 +2,7 @@
 
 mod client;
 mod date;
+mod read;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::primitives::DateTime;
 use jiff::Timestamp;
 
+pub(super) use self::read::Reading;
 use super::error::{Context, StoreName};
 use super::{MAX_URL_TTL, MediaError, MediaErrorKind, MediaObject, MediaOperation, Playable, key};
 use crate::model::StorageSettings;
@@ -27,6 +29,8 @@ pub struct S3Store {
 
 struct Shared {
     client: Client,
+    /// Tries once: for whoever has a patience of its own.
+    impatient: Client,
     bucket: String,
     prefix: String,
     playable: Playable,
@@ -38,7 +42,7 @@ struct Shared {
 
 /// What a signed address may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum Access {
     Get,
     Head,
 }
@@ -65,6 +69,7 @@ impl S3Store {
             })?;
         Ok(Self {
             shared: Arc::new(Shared {
+                impatient: client::impatient(&client),
                 client,
                 name: Arc::new(StoreName::Bucket {
                     bucket: bucket.clone(),
@@ -155,36 +160,31 @@ impl S3Store {
     }
 
     pub(super) async fn signed_get(&self, key: &str, ttl: Duration) -> Result<Secret, MediaError> {
-        self.signed(Reading::Get, key, ttl).await
+        self.signed(Access::Get, key, ttl).await
     }
 
     /// An address for someone who is about to read the whole object, however long that takes:
     /// FFmpeg comes back to it at each seek.
     pub(super) async fn signed_for_reader(
         &self,
-        reading: Reading,
+        access: Access,
         key: &str,
     ) -> Result<Secret, MediaError> {
-        self.signed(reading, key, self.shared.url_ttl).await
+        self.signed(access, key, self.shared.url_ttl).await
     }
 
     /// A GET address answers 403 to HEAD and the other way round.
-    async fn signed(
-        &self,
-        reading: Reading,
-        key: &str,
-        ttl: Duration,
-    ) -> Result<Secret, MediaError> {
+    async fn signed(&self, access: Access, key: &str, ttl: Duration) -> Result<Secret, MediaError> {
         self.valid(MediaOperation::Sign, key)?;
         let signing = self.signing(key, ttl)?;
         let full = self.full(key);
         let (client, bucket) = (self.client(), self.bucket());
-        match reading {
-            Reading::Get => {
+        match access {
+            Access::Get => {
                 let request = client.get_object().bucket(bucket).key(full);
                 self.address(key, request.presigned(signing).await)
             }
-            Reading::Head => {
+            Access::Head => {
                 let request = client.head_object().bucket(bucket).key(full);
                 self.address(key, request.presigned(signing).await)
             }

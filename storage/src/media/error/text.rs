@@ -35,6 +35,7 @@ impl MediaError {
             }
             MediaErrorKind::Throttled => "wait; if it stays, raise the limits at the provider",
             MediaErrorKind::TooLarge => "make the file smaller",
+            MediaErrorKind::Changed => "nothing: the new version is taken with the next listing",
             MediaErrorKind::InvalidKey(_) => "rename the object",
             MediaErrorKind::InTheWay => "choose another key, or move away what has that name",
             MediaErrorKind::Settings(what) => what,
@@ -120,6 +121,7 @@ impl fmt::Display for MediaErrorKind {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Throttled => f.write_str("the store asks to slow down"),
             Self::TooLarge => f.write_str("larger than the store takes"),
+            Self::Changed => f.write_str("it was replaced meanwhile"),
             Self::InvalidKey(why) => write!(f, "the key {why}"),
             Self::InTheWay => f.write_str("a folder or file is in the way"),
             Self::Settings(what) => f.write_str(what),

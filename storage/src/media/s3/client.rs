@@ -10,7 +10,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, SharedHttpClient,
+    ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::tls;
 
@@ -78,6 +78,16 @@ pub(super) async fn build(
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
     Ok(Client::from_conf(config.build()))
+}
+
+/// The same client, making one try; only the answer's beginning has to come in time.
+pub(super) fn impatient(client: &Client) -> Client {
+    let config = client.config().to_builder();
+    let config = config
+        .retry_config(RetryConfig::disabled())
+        // A reader that is held back is not a server that has stalled.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    Client::from_conf(config.build())
 }
 
 fn http_client() -> SharedHttpClient {
