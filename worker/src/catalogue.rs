@@ -12,20 +12,27 @@
 //! ```
 
 pub mod book;
+pub mod memory;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use programme::{ListedObject, Position, Programme, UpNext};
+use storage::media::reach::{Away, Reach};
 use storage::media::{MediaError, MediaStore};
 use storage::model::ErrorReport;
 use storage::model::report::ProgrammeReport;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::book::{Book, From};
+use self::memory::Memory;
+
+/// A first look that takes longer is not waited for, where a listing is remembered.
+const FIRST_LOOK_LIMIT: Duration = Duration::from_millis(700);
 
 /// What plays, kept up to date with the bucket.
 #[derive(Debug)]
@@ -47,15 +54,30 @@ struct Shared {
 // === impl Catalogue ===
 
 impl Catalogue {
-    /// Begins listing `store` for `programme`.
-    pub fn start(store: MediaStore, programme: Programme) -> Self {
+    /// Begins listing `store` for `programme`; `memory` helps out while that cannot be done.
+    pub fn start(
+        store: MediaStore,
+        reach: Reach,
+        memory: Option<Memory>,
+        programme: Programme,
+    ) -> Self {
         let shared = Arc::new(Shared {
             book: Mutex::new(Book::new(programme, Instant::now())),
             changed: Notify::new(),
             look: Notify::new(),
         });
         let stop = CancellationToken::new();
-        let task = tokio::spawn(keep_listing(store, Arc::clone(&shared), stop.clone()));
+        let work = Work {
+            store,
+            changes: reach.changes(),
+            reach,
+            memory,
+            shared: Arc::clone(&shared),
+        };
+        let for_task = stop.clone();
+        let task = tokio::spawn(async move {
+            let _stopped = for_task.run_until_cancelled(work.run()).await;
+        });
         Self {
             shared,
             task,
@@ -66,9 +88,14 @@ impl Catalogue {
     /// The next playable item, without those that failed lately.
     /// [`UpNext::Empty`]: nothing is known to be playable; wait for [`Self::changed`].
     pub fn up_next(&self, from: From<'_>) -> UpNext {
+        self.up_next_of(from, &|_| true)
+    }
+
+    /// The same among those that can be `had` now; the others are passed over, without a mark.
+    pub fn up_next_of(&self, from: From<'_>, had: &dyn Fn(&ListedObject) -> bool) -> UpNext {
         let mut book = self.shared.lock();
         let before = book.next_look();
-        let up_next = book.up_next(from, Instant::now());
+        let up_next = book.up_next_of(from, had, Instant::now());
         let moved = book.next_look() != before;
         drop(book);
         if moved {
@@ -150,28 +177,91 @@ impl Shared {
     }
 }
 
-async fn keep_listing(store: MediaStore, shared: Arc<Shared>, stop: CancellationToken) {
-    let work = async {
-        loop {
-            wait_until_due(&shared).await;
-            let prefixes = shared.lock().begin_look();
-            let listing = list(&store, &prefixes).await;
-            let mut book = shared.lock();
-            let note = book.looked(listing, (Instant::now(), Timestamp::now()));
-            drop(book);
-            note.log();
-            shared.changed.notify_one();
-        }
-    };
-    let _stopped = stop.run_until_cancelled(work).await;
+/// What the listing task works on.
+struct Work {
+    store: MediaStore,
+    reach: Reach,
+    /// Of what the store is taken for.
+    changes: watch::Receiver<Option<Away>>,
+    memory: Option<Memory>,
+    shared: Arc<Shared>,
 }
 
-async fn wait_until_due(shared: &Shared) {
-    loop {
-        let due = shared.lock().next_look();
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => return,
-            () = shared.look.notified() => {}
+// === impl Work ===
+
+impl Work {
+    async fn run(mut self) {
+        let mut is_first = true;
+        loop {
+            self.wait_until_due().await;
+            let prefixes = self.shared.lock().begin_look();
+            let listing = match is_first {
+                true => self.list_or_remember(&prefixes).await,
+                false => list(&self.store, &prefixes).await,
+            };
+            is_first = false;
+            let at = Timestamp::now();
+            match (&listing, &mut self.memory) {
+                (Ok(objects), Some(memory)) => memory.keep(&prefixes, objects, at).await,
+                (Ok(_), None) => {}
+                (Err(_), _) => {
+                    self.remember(&prefixes).await;
+                    self.reach.doubt(None);
+                }
+            }
+            let mut book = self.shared.lock();
+            let note = book.looked(listing, (Instant::now(), at));
+            drop(book);
+            self.expect();
+            note.log();
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// A store that is slow to answer does not keep a channel dark that knows what to play.
+    async fn list_or_remember(&self, prefixes: &[String]) -> Result<Vec<ListedObject>, MediaError> {
+        let listing = list(&self.store, prefixes);
+        tokio::pin!(listing);
+        match timeout(FIRST_LOOK_LIMIT, &mut listing).await {
+            Ok(listing) => listing,
+            Err(_) => {
+                self.remember(prefixes).await;
+                self.reach.doubt(None);
+                listing.await
+            }
+        }
+    }
+
+    async fn remember(&self, prefixes: &[String]) {
+        let Some(memory) = &self.memory else { return };
+        let Some(listing) = memory.load(prefixes).await else {
+            return;
+        };
+        self.shared.lock().remember(&listing.objects, listing.at);
+        self.expect();
+        self.shared.changed.notify_one();
+    }
+
+    /// Says which objects should be there, for whoever asks whether anything is.
+    fn expect(&self) {
+        let objects = self.shared.lock().objects(2);
+        let keys = objects.iter().map(|object| object.key.as_str());
+        self.reach.expect(keys);
+    }
+
+    async fn wait_until_due(&mut self) {
+        loop {
+            let due = self.shared.lock().next_look();
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => return,
+                () = self.shared.look.notified() => {}
+                Ok(()) = self.changes.changed() => {
+                    let is_back = self.changes.borrow_and_update().is_none();
+                    if is_back {
+                        self.shared.lock().look_now(Instant::now());
+                    }
+                }
+            }
         }
     }
 }

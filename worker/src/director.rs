@@ -64,6 +64,17 @@ pub enum End {
     Short,
     /// It yielded nothing that can be shown.
     Failed,
+    /// The media store stopped delivering it.
+    Interrupted,
+}
+
+/// Whether the media store can be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// As far as is known.
+    Up,
+    /// Only what is kept on this machine can be opened.
+    Away,
 }
 
 /// Where a source stands, seen from the air.
@@ -98,6 +109,12 @@ pub struct Slot {
     pub continued: bool,
     /// It has got further into its item than where it was opened.
     pub progressed: bool,
+    /// Less is in hand than the air needs soon, and no end was seen.
+    pub short: bool,
+    /// It lies whole on this machine.
+    pub kept: bool,
+    /// It is read from there.
+    pub from_cache: bool,
 }
 
 /// Everything a decision depends on.
@@ -109,8 +126,10 @@ pub struct View {
     pub current: Option<Slot>,
     /// The item that follows.
     pub next: Option<Slot>,
-    /// The catalogue has an item to open.
+    /// The catalogue has an item to open, that can be had now.
     pub more: bool,
+    /// The media store.
+    pub store: Store,
     /// A cut now loses no picture of the running source.
     pub clean: bool,
 }
@@ -153,6 +172,10 @@ pub enum Why {
     OpenTimeout,
     /// Its predecessor broke off and is continued first.
     TooEarly,
+    /// The media store stopped delivering it; it is opened again when it can be had.
+    Interrupted,
+    /// It continues an item that goes on by itself.
+    NotNeeded,
 }
 
 /// See the module's text.
@@ -163,6 +186,8 @@ pub struct Director {
     skip: bool,
     cut_wished: Option<Instant>,
     stalled_since: Option<Instant>,
+    /// The media store was away while the current item was dry: its connection may be a dead one.
+    cut_off: bool,
 }
 
 // === impl Slot ===
@@ -180,6 +205,38 @@ impl Slot {
     fn deserves_continuation(&self) -> bool {
         !self.continued && (!self.continuation || self.progressed)
     }
+
+    /// It is read from the store, although it lies on this machine.
+    fn is_nearer(&self) -> bool {
+        self.kept && !self.from_cache
+    }
+
+    /// Whether its file can be opened now.
+    fn can_be_had(&self, store: Store) -> bool {
+        store == Store::Up || self.kept
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// Why it is the slate: the store, where that is the reason.
+    fn cause(&self, otherwise: SlateCause) -> SlateCause {
+        match self.store {
+            Store::Up => otherwise,
+            Store::Away => SlateCause::StorageUnreachable,
+        }
+    }
+
+    /// The next slot, if it can take the air from an item that is not at its end: it goes on with that
+    /// item, or it is all there is.
+    fn stand_in(&self) -> Option<Slot> {
+        let stands_in = |next: &Slot| {
+            next.can_take_the_air()
+                && (next.continuation || (self.store == Store::Away && next.from_cache))
+        };
+        self.next.filter(stands_in)
+    }
 }
 
 // === impl Director ===
@@ -193,6 +250,7 @@ impl Director {
             skip: false,
             cut_wished: None,
             stalled_since: None,
+            cut_off: false,
         }
     }
 
@@ -235,7 +293,7 @@ impl Director {
         match view.next {
             Some(next) if next.can_take_the_air() => Some(Action::CutToNext),
             _ if now >= self.started + FIRST_ITEM_WAIT => {
-                Some(Action::CutToSlate(SlateCause::Starting))
+                Some(Action::CutToSlate(view.cause(SlateCause::Starting)))
             }
             Some(_) => None,
             None => view.more.then_some(Action::OpenNext),
@@ -244,58 +302,115 @@ impl Director {
 
     fn step_current(&mut self, now: Instant, view: &View) -> Option<Action> {
         let Some(current) = view.current else {
-            return Some(Action::CutToSlate(SlateCause::NextNotReady));
+            return Some(Action::CutToSlate(view.cause(SlateCause::NextNotReady)));
         };
         match current.phase {
+            Phase::Opening | Phase::Ready if current.short && current.is_nearer() => rescue(view),
             Phase::Opening | Phase::Ready => {
                 let near = current.remaining.is_some_and(|left| left <= OPEN_AHEAD);
-                (near && view.next.is_none() && view.more).then_some(Action::OpenNext)
+                match view.next {
+                    Some(next) if next.continuation && !current.short => {
+                        Some(Action::DropNext(Why::NotNeeded))
+                    }
+                    Some(_) => None,
+                    None => (near && view.more).then_some(Action::OpenNext),
+                }
+            }
+            Phase::Dry if current.late >= DRY_AFTER && view.stand_in().is_some() => {
+                Some(Action::CutToNext)
             }
             Phase::Dry if current.late >= DRY_AFTER => {
                 self.stalled_since = Some(now);
-                Some(Action::CutToSlate(SlateCause::Stalled))
+                Some(Action::CutToSlate(view.cause(SlateCause::Stalled)))
             }
             Phase::Dry => None,
             Phase::Ending(end) => follow_up(&current, end, view),
+            Phase::Drained(End::Interrupted) if view.stand_in().is_some() => {
+                Some(Action::CutToNext)
+            }
             Phase::Drained(end) => match view.next {
                 // Whatever is ready: it is too late to prefer a continuation.
-                Some(next) if next.can_take_the_air() => Some(Action::CutToNext),
+                Some(next) if next.can_take_the_air() && end != End::Interrupted => {
+                    Some(Action::CutToNext)
+                }
                 _ => follow_up(&current, end, view).or_else(|| {
                     (current.late >= DRY_AFTER)
-                        .then_some(Action::CutToSlate(SlateCause::NextNotReady))
+                        .then_some(Action::CutToSlate(view.cause(SlateCause::NextNotReady)))
                 }),
             },
         }
     }
 
     fn step_slate(&mut self, now: Instant, view: &View) -> Option<Action> {
-        if let Some(current) = view.current {
-            return match current.phase {
-                Phase::Drained(end) => {
-                    follow_up(&current, end, view).or(Some(Action::DropCurrent(Why::Finished)))
-                }
-                Phase::Ready | Phase::Ending(_) => {
-                    self.stalled_since = None;
-                    Some(Action::CutToCurrent)
-                }
-                Phase::Opening | Phase::Dry => {
-                    let since = *self.stalled_since.get_or_insert(now);
-                    (now >= since + STALL_LIMIT).then(|| {
-                        self.stalled_since = None;
-                        let again = current.deserves_continuation() && view.next.is_none();
-                        Action::DropCurrent(if again {
-                            Why::StalledOnce
-                        } else {
-                            Why::Stalled
-                        })
-                    })
-                }
+        if let Air::Slate(told) = view.air
+            && view.store == Store::Away
+            && told != SlateCause::StorageUnreachable
+        {
+            return Some(Action::CutToSlate(SlateCause::StorageUnreachable));
+        }
+        let Some(current) = view.current else {
+            return match view.next {
+                Some(next) => next.can_take_the_air().then_some(Action::CutToNext),
+                None => view.more.then_some(Action::OpenNext),
+            };
+        };
+        match current.phase {
+            Phase::Drained(End::Interrupted) => match view.stand_in() {
+                Some(_) => Some(Action::CutToNext),
+                None => follow_up(&current, End::Interrupted, view),
+            },
+            Phase::Drained(end) => {
+                follow_up(&current, end, view).or(Some(Action::DropCurrent(Why::Finished)))
+            }
+            Phase::Ready | Phase::Ending(_) => {
+                self.stalled_since = None;
+                self.cut_off = false;
+                Some(Action::CutToCurrent)
+            }
+            Phase::Opening | Phase::Dry => self.step_dry(now, &current, view),
+        }
+    }
+
+    /// The slate covers for an item of which nothing comes.
+    fn step_dry(&mut self, now: Instant, current: &Slot, view: &View) -> Option<Action> {
+        if view.stand_in().is_some() {
+            return Some(Action::CutToNext);
+        }
+        if current.is_nearer() && view.next.is_none() {
+            return Some(self.cut_loose());
+        }
+        if view.store == Store::Away {
+            // It says nothing of the item, however long it takes.
+            self.stalled_since = None;
+            self.cut_off = true;
+            return match view.next {
+                None => view.more.then_some(Action::OpenNext),
+                Some(_) => None,
             };
         }
-        match view.next {
-            Some(next) => next.can_take_the_air().then_some(Action::CutToNext),
-            None => view.more.then_some(Action::OpenNext),
+        if self.cut_off {
+            return Some(match view.next {
+                Some(_) => Action::DropNext(Why::TooEarly),
+                None => self.cut_loose(),
+            });
         }
+        let since = *self.stalled_since.get_or_insert(now);
+        (now >= since + STALL_LIMIT).then(|| {
+            self.stalled_since = None;
+            let again = current.deserves_continuation() && view.next.is_none();
+            Action::DropCurrent(if again {
+                Why::StalledOnce
+            } else {
+                Why::Stalled
+            })
+        })
+    }
+
+    /// Closes a current item whose connection is dead, to open it again.
+    fn cut_loose(&mut self) -> Action {
+        self.stalled_since = None;
+        self.cut_off = false;
+        Action::DropCurrent(Why::Interrupted)
     }
 
     fn step_wished_slate(&mut self, now: Instant, view: &View) -> Option<Action> {
@@ -346,8 +461,26 @@ impl Director {
     }
 }
 
+/// What to open while an item that lies on this machine comes too slowly from the store.
+fn rescue(view: &View) -> Option<Action> {
+    match view.next {
+        Some(next) if next.continuation => None,
+        Some(_) => Some(Action::DropNext(Why::TooEarly)),
+        None => Some(Action::OpenContinuation),
+    }
+}
+
 /// What to open behind an item whose end has been seen.
 fn follow_up(current: &Slot, end: End, view: &View) -> Option<Action> {
+    if end == End::Interrupted {
+        return match view.next {
+            Some(next) if next.continuation => None,
+            Some(_) if current.can_be_had(view.store) => Some(Action::DropNext(Why::TooEarly)),
+            Some(_) => None,
+            None if current.can_be_had(view.store) => Some(Action::OpenContinuation),
+            None => view.more.then_some(Action::OpenNext),
+        };
+    }
     let continues = end == End::Short && current.deserves_continuation();
     match view.next {
         Some(_) if continues => Some(Action::DropNext(Why::TooEarly)),
@@ -364,10 +497,14 @@ fn next_is_hopeless(now: Instant, view: &View) -> Option<Action> {
         Phase::Drained(End::Failed) | Phase::Ending(End::Failed) => {
             Some(Action::DropNext(Why::Failed))
         }
+        Phase::Drained(End::Interrupted) => Some(Action::DropNext(Why::Interrupted)),
         Phase::Drained(_) => Some(Action::DropNext(Why::EndedEarly)),
         Phase::Ending(_) if !next.can_take_the_air() => Some(Action::DropNext(Why::EndedEarly)),
         Phase::Opening if now >= next.opened + OPEN_LIMIT => {
-            Some(Action::DropNext(Why::OpenTimeout))
+            Some(Action::DropNext(match view.store {
+                Store::Up => Why::OpenTimeout,
+                Store::Away => Why::Interrupted,
+            }))
         }
         Phase::Opening | Phase::Ready | Phase::Dry | Phase::Ending(_) => None,
     }

@@ -11,12 +11,13 @@ mod on_air_log;
 mod release;
 mod report;
 mod slot;
+mod storage_watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use programme::format::AUDIO_RATE_HZ;
-use programme::{Fit, Position, StreamFormat};
+use programme::{Fit, StreamFormat};
 use storage::model::report::ItemProblem;
 use storage::model::{ErrorReport, Job, PositionFile, WorkerReport};
 use tokio::sync::{mpsc, watch};
@@ -26,18 +27,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
 use crate::control::Command;
-use crate::director::{Action, Air, Director, SlateCause, View, Why};
+use crate::director::{Action, Air, Director, SlateCause, Store, View, Why};
 use crate::fanout::Fanout;
 use crate::flv::Packet;
 use crate::journal::Journal;
 use crate::source::{Slate, SlateSource, SourceContext};
 use crate::timeline::{Pacer, Silence, SourceShape, Timeline};
-use items::Plan;
+use items::{Cursor, Plan};
 use keeper::PositionKeeper;
 use on_air_log::OnAirLog;
 use report::Since;
 pub use report::empty_report;
-use slot::{Item, Opened};
+use slot::{Item, Opened, Outside};
+use storage_watch::StorageWatch;
 
 /// How often what is due is released. Fewer, larger steps cost less CPU in every process of the
 /// chain; players buffer hundreds of times this.
@@ -104,13 +106,15 @@ pub struct Playout {
     since: Since,
     current: Option<Item>,
     next: Option<Item>,
-    /// The newest item ever opened: what follows is looked up from here.
-    cursor: Option<Position>,
+    /// Where what follows is looked up.
+    cursor: Cursor,
     /// What the catalogue says comes after `cursor`.
     plan: Option<Plan>,
     /// Nothing does: the programme does not loop, and its last item was opened.
     programme_ended: bool,
-    resume: Option<PositionFile>,
+    watch: StorageWatch,
+    /// Where the store's bytes stopped coming last.
+    interrupted: Option<items::Interrupted>,
     seed: u64,
     catalogue: Catalogue,
     sources: Arc<SourceContext>,
@@ -151,10 +155,11 @@ impl Playout {
             since: Since::now(),
             current: None,
             next: None,
-            cursor: None,
+            cursor: Cursor::new(parts.resume),
             plan: None,
             programme_ended: false,
-            resume: parts.resume,
+            watch: StorageWatch::new(now),
+            interrupted: None,
             seed: parts.seed,
             catalogue: parts.catalogue,
             sources: parts.sources,
@@ -204,6 +209,7 @@ impl Playout {
 
     /// One step of the clock; returns when the next is due.
     fn turn(&mut self, now: Instant) -> Instant {
+        self.mind_storage(now);
         self.plan(now);
         if let Some(late) = self.pacer.held_up(now) {
             tracing::warn!(
@@ -251,12 +257,30 @@ impl Playout {
         View {
             air: self.air,
             current: self.current.as_ref().map(|item| match on_air {
-                true => item.view_on_air(head, if head.is_none() { late } else { Duration::ZERO }),
-                false => item.view_off_air(),
+                true => {
+                    let late = if head.is_none() { late } else { Duration::ZERO };
+                    item.view_on_air(head, self.outside(item, late))
+                }
+                false => item.view_off_air(self.outside(item, Duration::ZERO)),
             }),
-            next: self.next.as_ref().map(Item::view_off_air),
+            next: self
+                .next
+                .as_ref()
+                .map(|item| item.view_off_air(self.outside(item, Duration::ZERO))),
             more: self.planned().is_some(),
+            store: match self.sources.reach().is_away() {
+                true => Store::Away,
+                false => Store::Up,
+            },
             clean: !on_air || self.at_clean_point(),
+        }
+    }
+
+    fn outside(&self, item: &Item, late: Duration) -> Outside {
+        Outside {
+            late,
+            short: self.watch.is_short(item),
+            kept: self.sources.is_kept(&item.object),
         }
     }
 
@@ -314,7 +338,7 @@ impl Playout {
             Action::CutToNext => {
                 self.leave_current();
                 if let Some(next) = self.next.take() {
-                    let continued = next.opened == Opened::AsContinuation;
+                    let continued = next.opened != Opened::Afresh;
                     match self.current.replace(next) {
                         // Its successor was open already, so nobody tried to continue it.
                         Some(item) if !continued && item.ended_early() => {
@@ -357,6 +381,7 @@ impl Playout {
             "on air"
         );
         self.air = Air::Current;
+        self.watch.joined(now);
         self.since = Since::now();
         self.fanout.mark_join();
         self.keep_position(Duration::ZERO, now);

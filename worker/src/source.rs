@@ -21,23 +21,30 @@ pub mod slate;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use programme::fit::{ProbeError, parse_ffprobe};
 use programme::{ListedObject, MediaInfo};
 use storage::layout::Layout;
 use storage::media::MediaStore;
+use storage::media::cache::fetch::Fetcher;
+use storage::media::reach::Reach;
 use storage::media::server::{MediaServer, Ticket};
 use storage::model::ErrorReport;
+use tokio::time::timeout;
 
 use self::cache::Cache;
 use crate::ffmpeg::probe;
 use crate::ffmpeg::redact::Redactor;
 use crate::ffmpeg::run::{self, Line, Speaker};
 
+pub use fault::Unread;
 pub use file::FileSource;
 pub use queue::{Head, HeadKind, QueueBounds, SourceEnd, SourceQueue, Tracks};
 pub use slate::{Slate, SlateSource};
 
+/// A worker that starts waits no longer for what it can do without.
+const STAT_LIMIT: Duration = Duration::from_millis(1_500);
 /// Probes kept; each is under a kilobyte.
 const MAX_PROBES: usize = 5_000;
 /// Slates kept: one per picture and format, and the silence of each.
@@ -84,26 +91,32 @@ impl SourceContext {
     ///
     /// # Errors
     /// When it cannot be read or is no media.
-    pub async fn probe(&self, object: &ListedObject) -> Result<MediaInfo, ErrorReport> {
+    pub async fn probe(&self, object: &ListedObject) -> Result<MediaInfo, Unread> {
         let of = format!("probe 1 {:?} {:?}", object.version, object.key);
         if let Some(kept) = self.probes.get(&of).await
             && let Ok(info) = serde_json::from_slice(&kept)
         {
             return Ok(info);
         }
-        let info = self.probe_now(&object.key, &of).await?;
+        let info = self.probe_now(object, &of).await?;
         if let Ok(json) = serde_json::to_vec(&info) {
             self.probes.put(&of, &json).await;
         }
         Ok(info)
     }
 
-    async fn probe_now(&self, key: &str, of: &str) -> Result<MediaInfo, ErrorReport> {
-        let ticket = self.ticket(key)?;
+    async fn probe_now(&self, object: &ListedObject, of: &str) -> Result<MediaInfo, Unread> {
+        let key = &object.key;
+        let ticket = self.ticket_for(object)?;
         let spec = probe::spec(&self.ffprobe, ticket.url());
-        let captured = supervise::capture(spec, probe::LIMITS)
-            .await
-            .map_err(|error| fault::not_probed(key, &error))?;
+        let captured = match supervise::capture(spec, probe::LIMITS).await {
+            Ok(captured) => captured,
+            Err(error) => {
+                let told = fault::interruption(self.reach(), key, &ticket.origin()).await;
+                let bad = || Unread::Bad(fault::not_probed(key, &error));
+                return Err(told.map_or_else(bad, Unread::Interrupted));
+            }
+        };
         match parse_ffprobe(&captured.stdout) {
             Ok(info) => Ok(info),
             Err(ProbeError::NotMedia | ProbeError::NotJson(_)) => {
@@ -112,7 +125,7 @@ impl SourceContext {
                     log_lines(&lines, "probe", key);
                 }
                 let lines = lines.iter().map(|line| line.text.as_str());
-                Err(fault::unreadable(&self.store, key, lines).await)
+                Err(fault::unreadable(self.reach(), key, &ticket.origin(), lines).await)
             }
         }
     }
@@ -124,6 +137,34 @@ impl SourceContext {
             .map_err(|error| fault::no_ticket(key, &error))
     }
 
+    /// The same for the version that was listed, which may come from the cache.
+    fn ticket_for(&self, object: &ListedObject) -> Result<Ticket, ErrorReport> {
+        self.server
+            .ticket_for(object)
+            .map_err(|error| fault::no_ticket(&object.key, &error))
+    }
+
+    /// Whether the media store can be read from.
+    pub fn reach(&self) -> &Reach {
+        self.server.reach()
+    }
+
+    /// Keeps objects for when it cannot; `None` when nothing is kept.
+    pub fn fetcher(&self) -> Option<&Fetcher> {
+        self.server.fetcher()
+    }
+
+    /// Whether the object lies whole in the cache.
+    pub fn is_kept(&self, object: &ListedObject) -> bool {
+        self.fetcher()
+            .is_some_and(|fetcher| fetcher.cache().has(object))
+    }
+
+    /// Whether the object can be read now, as far as is known.
+    pub fn can_be_had(&self, object: &ListedObject) -> bool {
+        !self.reach().is_away() || self.is_kept(object)
+    }
+
     /// The lines of a program that has ended, redacted.
     fn lines(&self, stderr: &[u8]) -> Vec<Line> {
         let text = String::from_utf8_lossy(stderr);
@@ -131,6 +172,27 @@ impl SourceContext {
         lines
             .map(|line| Line::parse(&self.redactor.line(line)))
             .collect()
+    }
+
+    /// What `key` is; where the store does not say, what it was when it last did.
+    async fn stat(&self, key: &str) -> Result<ListedObject, ErrorReport> {
+        let of = format!("object 1 {key:?}");
+        let error = match timeout(STAT_LIMIT, self.store.stat(key)).await {
+            Ok(Ok(object)) => {
+                let listed = object.to_listed();
+                if let Ok(json) = serde_json::to_vec(&listed) {
+                    self.probes.put(&of, &json).await;
+                }
+                return Ok(listed);
+            }
+            Ok(Err(error)) if error.blames_object() => return Err(error.report()),
+            Ok(Err(error)) => error.report(),
+            Err(_) => fault::no_answer(key),
+        };
+        self.reach().doubt(Some(key));
+        let kept = self.probes.get(&of).await;
+        let kept = kept.and_then(|json| serde_json::from_slice(&json).ok());
+        kept.ok_or(error)
     }
 
     /// Whether nothing was said of this version before: what is wrong with a file is wrong in every

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use programme::{FormatChoice, StreamFormat};
 use storage::media::MediaStore;
+use storage::media::cache::MediaCache;
 use storage::media::server::MediaServer;
 use storage::model::report::{ItemProblem, exit_code};
 use storage::model::{
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalogue::Catalogue;
+use crate::catalogue::memory::Memory;
 use crate::control::{self, Command, ControlPort, ControlSocket, SocketError};
 use crate::fanout::Fanout;
 use crate::ffmpeg::redact::Redactor;
@@ -119,7 +121,8 @@ async fn build(
     let store = MediaStore::open(&job.storage, secrets.storage_keys.clone())
         .await
         .map_err(|error| error.report())?;
-    let server = MediaServer::start(store.clone())
+    let cache = MediaCache::open(layout.objects_dir(), &job.storage, job.cache_max_bytes);
+    let server = MediaServer::start_with(store.clone(), cache)
         .await
         .map_err(|error| ErrorReport {
             error_type: "media_server_failed".to_owned(),
@@ -134,7 +137,13 @@ async fn build(
     };
     let redactor = Redactor::new(secrets.all());
     let sources = SourceContext::new(programs, store.clone(), server, &layout, redactor);
-    let catalogue = Catalogue::start(store, job.config.programme.clone());
+    let memory = Memory::new(layout.listing(&job.stream_id), &job.storage);
+    let catalogue = Catalogue::start(
+        store,
+        sources.reach().clone(),
+        Some(memory),
+        job.config.programme.clone(),
+    );
     let position = PositionStore::new(layout.position(&job.stream_id));
     let format = settle_format(&job, &catalogue, &sources).await;
     let (fanout, slate, resume) = tokio::join!(

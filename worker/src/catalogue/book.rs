@@ -109,9 +109,9 @@ impl Book {
         self.next_look
     }
 
-    /// Whether there was a look.
+    /// Whether there was a look, or what one brought is remembered.
     pub fn has_looked(&self) -> bool {
-        self.last_look.is_some()
+        self.last_look.is_some() || self.playlist.is_some()
     }
 
     /// The first objects of the programme, in listed order.
@@ -142,6 +142,20 @@ impl Book {
             }
         }
         prefixes
+    }
+
+    /// Takes what an earlier worker listed, until a look brings something.
+    pub fn remember(&mut self, objects: &[ListedObject], at: Timestamp) {
+        if self.playlist.is_none() {
+            let (playlist, _) = Playlist::resolve(&self.programme, objects);
+            self.playlist = Some(playlist);
+            self.listed_at = Some(at);
+        }
+    }
+
+    /// Looks as soon as possible.
+    pub fn look_now(&mut self, now: Instant) {
+        self.next_look = now;
     }
 
     /// Takes in what a look brought.
@@ -185,6 +199,16 @@ impl Book {
 
     /// The next item that did not fail lately.
     pub fn up_next(&mut self, from: From<'_>, now: Instant) -> UpNext {
+        self.up_next_of(from, &|_| true, now)
+    }
+
+    /// The same among those that can be `had`.
+    pub fn up_next_of(
+        &mut self,
+        from: From<'_>,
+        had: &dyn Fn(&ListedObject) -> bool,
+        now: Instant,
+    ) -> UpNext {
         if self.starved_until.is_some_and(|until| now < until) {
             return UpNext::Empty;
         }
@@ -198,15 +222,21 @@ impl Book {
         };
         // The rest of this round, and all of the next.
         let tries = (2 * playlist.objects().len()).min(MAX_SKIPS);
+        let mut all_had = true;
         for _ in 0..tries {
             let UpNext::Item(object, position) = &up_next else {
                 return up_next;
             };
-            if !self.is_skipped(object, position, now) {
+            let is_had = had(object);
+            if is_had && !self.is_skipped(object, position, now) {
                 self.enter_round(position.round, now);
                 return up_next;
             }
+            all_had &= is_had;
             up_next = playlist.next_after(position);
+        }
+        if !all_had {
+            return UpNext::Empty;
         }
         self.next_look = self.next_look.min(now + EMPTY_LOOK);
         // Asked again many times a second while the slate is on, over as many items as there are.

@@ -13,6 +13,9 @@ fn slot(now: Instant, phase: Phase) -> Slot {
         continuation: false,
         continued: false,
         progressed: true,
+        short: false,
+        kept: false,
+        from_cache: false,
     }
 }
 
@@ -22,6 +25,7 @@ fn view(air: Air) -> View {
         current: None,
         next: None,
         more: true,
+        store: Store::Up,
         clean: true,
     }
 }
@@ -234,6 +238,150 @@ fn a_wished_slate_keeps_the_item_and_gives_it_back() {
     );
 }
 
+#[test]
+fn while_the_store_is_away_the_programme_stays_where_it_is() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    view.store = Store::Away;
+    view.more = false;
+    let mut cut_off = slot(now, Phase::Drained(End::Interrupted));
+    assert_eq!(
+        director.step(
+            now,
+            &View {
+                current: Some(cut_off),
+                ..view
+            }
+        ),
+        None,
+        "what is left of it is aired"
+    );
+    cut_off.late = DRY_AFTER;
+    view.current = Some(cut_off);
+    let slate = Action::CutToSlate(SlateCause::StorageUnreachable);
+    assert_eq!(director.step(now, &view), Some(slate));
+    view.air = Air::Slate(SlateCause::StorageUnreachable);
+    let minutes = now + Duration::from_secs(300);
+    assert_eq!(director.step(minutes, &view), None, "it is waited for");
+    view.store = Store::Up;
+    view.more = true;
+    assert_eq!(
+        director.step(minutes, &view),
+        Some(Action::OpenContinuation)
+    );
+    let mut again = slot(minutes, Phase::Ready);
+    again.continuation = true;
+    view.next = Some(again);
+    assert_eq!(director.step(minutes, &view), Some(Action::CutToNext));
+}
+
+#[test]
+fn a_dry_source_is_not_given_up_while_the_store_is_away_and_reopened_when_it_is_back() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Slate(SlateCause::Stalled));
+    view.store = Store::Away;
+    view.more = false;
+    view.current = Some(slot(now, Phase::Dry));
+    let told = Action::CutToSlate(SlateCause::StorageUnreachable);
+    assert_eq!(
+        director.step(now, &view),
+        Some(told),
+        "the cause is corrected"
+    );
+    view.air = Air::Slate(SlateCause::StorageUnreachable);
+    let later = now + STALL_LIMIT * 30;
+    assert_eq!(director.step(later, &view), None);
+    view.store = Store::Up;
+    assert_eq!(
+        director.step(later, &view),
+        Some(Action::DropCurrent(Why::Interrupted))
+    );
+}
+
+#[test]
+fn an_outage_is_carried_by_what_is_kept() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    view.store = Store::Away;
+    let mut current = slot(now, Phase::Ending(End::Interrupted));
+    current.kept = true;
+    view.current = Some(current);
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::OpenContinuation),
+        "the item itself is kept"
+    );
+    current.kept = false;
+    view.current = Some(current);
+    assert_eq!(director.step(now, &view), Some(Action::OpenNext));
+    let mut next = slot(now, Phase::Ready);
+    current.phase = Phase::Drained(End::Interrupted);
+    current.late = DRY_AFTER;
+    view.current = Some(current);
+    view.next = Some(next);
+    let slate = Action::CutToSlate(SlateCause::StorageUnreachable);
+    assert_eq!(
+        director.step(now, &view),
+        Some(slate),
+        "its few seconds are its own"
+    );
+    next.from_cache = true;
+    view.next = Some(next);
+    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
+}
+
+#[test]
+fn an_item_that_gets_short_goes_on_from_the_cache_before_it_is_dry() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    let mut current = slot(now, Phase::Ready);
+    (current.short, current.kept) = (true, true);
+    view.current = Some(current);
+    view.next = Some(slot(now, Phase::Ready));
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::DropNext(Why::TooEarly))
+    );
+    view.next = None;
+    assert_eq!(director.step(now, &view), Some(Action::OpenContinuation));
+    let mut continuation = slot(now, Phase::Ready);
+    continuation.continuation = true;
+    view.next = Some(continuation);
+    assert_eq!(director.step(now, &view), None, "what is in hand is aired");
+    current.phase = Phase::Dry;
+    current.late = DRY_AFTER;
+    view.current = Some(current);
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::CutToNext),
+        "no slate"
+    );
+    (current.phase, current.short) = (Phase::Ready, false);
+    view.current = Some(current);
+    assert_eq!(
+        director.step(now, &view),
+        Some(Action::DropNext(Why::NotNeeded)),
+        "it has recovered"
+    );
+}
+
+#[test]
+fn a_next_item_that_is_interrupted_is_not_its_own_fault() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(ON_SLATE);
+    view.next = Some(slot(now, Phase::Drained(End::Interrupted)));
+    let action = Some(Action::DropNext(Why::Interrupted));
+    assert_eq!(director.step(now, &view), action);
+    view.store = Store::Away;
+    view.next = Some(slot(now, Phase::Opening));
+    assert_eq!(director.step(now + OPEN_LIMIT, &view), action);
+}
+
 fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
     let phase = prop_oneof![
         Just(Phase::Opening),
@@ -244,17 +392,13 @@ fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
         Just(Phase::Drained(End::Complete)),
         Just(Phase::Drained(End::Short)),
         Just(Phase::Drained(End::Failed)),
+        Just(Phase::Ending(End::Interrupted)),
+        Just(Phase::Drained(End::Interrupted)),
     ];
-    (
-        phase,
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        0_u64..400,
-        0_u64..60,
-    )
-        .prop_map(
-            move |(phase, continuation, continued, progressed, late, left)| Slot {
+    (phase, any::<[bool; 6]>(), 0_u64..400, 0_u64..60).prop_map(
+        move |(phase, flags, late, left)| {
+            let [continuation, continued, progressed, short, kept, from_cache] = flags;
+            Slot {
                 phase,
                 opened: now,
                 remaining: Some(Duration::from_secs(left)),
@@ -262,8 +406,12 @@ fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
                 continuation,
                 continued,
                 progressed,
-            },
-        )
+                short,
+                kept,
+                from_cache,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -274,6 +422,7 @@ proptest! {
         slots in (any_slot(Instant::now()), any_slot(Instant::now())),
         present in (any::<bool>(), any::<bool>()),
         wait_ms in 0_u64..40_000,
+        is_away in any::<bool>(),
     ) {
         let (skip, slate, air, more, clean) = seed;
         let now = slots.0.opened;
@@ -285,6 +434,7 @@ proptest! {
             current: present.0.then_some(slots.0),
             next: present.1.then_some(slots.1),
             more,
+            store: if is_away { Store::Away } else { Store::Up },
             clean,
         };
         match director.step(now + Duration::from_millis(wait_ms), &view) {

@@ -111,15 +111,18 @@ pub(super) fn item_problem(item: &Item, why: Why) -> ErrorReport {
             format!("{key:?} could not be opened within 15 s"),
             "check the connection to the bucket; the item is tried again in its next round",
         ),
-        Why::Failed | Why::Finished | Why::Skipped | Why::TooEarly => {
-            item.failure().unwrap_or_else(|| {
-                report(
-                    "source_failed",
-                    format!("{key:?} could not be played"),
-                    "see the [FFMPEG] lines before this one in the stream's log",
-                )
-            })
-        }
+        Why::Failed
+        | Why::Finished
+        | Why::Skipped
+        | Why::TooEarly
+        | Why::Interrupted
+        | Why::NotNeeded => item.failure().unwrap_or_else(|| {
+            report(
+                "source_failed",
+                format!("{key:?} could not be played"),
+                "see the [FFMPEG] lines before this one in the stream's log",
+            )
+        }),
     }
 }
 
@@ -138,6 +141,9 @@ impl Playout {
             report.destinations = self.fanout.reports();
             report.programme = self.catalogue.report();
             report.programme.problems.extend(self.slate_problem.clone());
+            report.programme.storage = self.sources.reach().away().map(|away| away.error);
+            let fetcher = self.sources.fetcher();
+            report.programme.cache = fetcher.map(|fetcher| fetcher.cache().report());
             report.preview = self.fanout.preview();
             report.counters = AirCounters {
                 air_ms: self.released_ms.max(0).unsigned_abs(),
@@ -151,19 +157,22 @@ impl Playout {
 
     /// The programme's end, or the bucket's trouble, is the better answer where it is the cause.
     fn why_slate(&self, reason: SlateCause) -> String {
-        match reason {
-            SlateCause::Operator | SlateCause::Stalled => slate_reason(reason).to_owned(),
-            SlateCause::Starting | SlateCause::NextNotReady | SlateCause::StorageUnreachable => {
+        let away = || self.sources.reach().away().map(|away| away.error.message);
+        let trouble = match reason {
+            SlateCause::Operator | SlateCause::Stalled => None,
+            SlateCause::StorageUnreachable => away(),
+            SlateCause::Starting | SlateCause::NextNotReady => {
                 let trouble = self.catalogue.report().error;
                 match trouble {
-                    Some(error) => error.message,
+                    Some(error) => Some(error.message),
                     None if self.programme_ended && self.next.is_none() => {
-                        "the programme has ended and does not loop".to_owned()
+                        Some("the programme has ended and does not loop".to_owned())
                     }
-                    None => slate_reason(reason).to_owned(),
+                    None => None,
                 }
             }
-        }
+        };
+        trouble.unwrap_or_else(|| slate_reason(reason).to_owned())
     }
 
     /// The same for the air record.
@@ -193,7 +202,7 @@ impl Playout {
                 duration_s: item.source.duration_s(),
                 next,
                 fit: item.source.fit().cloned(),
-                from_cache: false,
+                from_cache: item.source.is_from_cache(),
                 slate: None,
                 reason: None,
                 since: self.since.0,

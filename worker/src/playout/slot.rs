@@ -21,6 +21,19 @@ pub(super) enum Opened {
     Afresh,
     /// Where it broke off.
     AsContinuation,
+    /// Where it was when its bytes stopped coming.
+    AfterOutage,
+}
+
+/// What the director is told of a slot besides what its queue says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outside {
+    /// How overdue it is; zero when not on air.
+    pub(super) late: Duration,
+    /// It is on air, and has been for long enough to have more in hand than it has.
+    pub(super) short: bool,
+    /// Its object lies whole on this machine.
+    pub(super) kept: bool,
 }
 
 /// An open item.
@@ -33,6 +46,8 @@ pub(super) struct Item {
     pub(super) opened_at: Instant,
     /// A continuation of it has been opened.
     pub(super) continued: bool,
+    /// It was interrupted too often at one place to blame the store.
+    pub(super) hopeless: bool,
     video_header: Option<Bytes>,
     audio_header: Option<Bytes>,
     /// Source time of the first picture released, ms.
@@ -58,6 +73,7 @@ impl Item {
             opened,
             opened_at: now,
             continued: false,
+            hopeless: false,
             video_header: None,
             audio_header: None,
             first_ms: None,
@@ -74,11 +90,25 @@ impl Item {
         self.source.start_s() + into
     }
 
+    /// Seconds into the item where it is opened again, of what was aired or, when nothing was, where
+    /// it was opened.
+    pub(super) fn resume_s(&self) -> f64 {
+        match self.first_ms {
+            Some(_) => self.broke_off_s(),
+            None => self.source.start_s(),
+        }
+    }
+
     /// Seconds into the item where a continuation has to begin.
     pub(super) fn broke_off_s(&self) -> f64 {
         match self.source.queue().end() {
             Some(SourceEnd::Short { media_s, .. }) => media_s,
-            Some(SourceEnd::Complete | SourceEnd::Failed(_)) | None => self.position_s(),
+            // All that was read will have been aired by then.
+            Some(SourceEnd::Interrupted(_)) | None => {
+                let newest_ms = self.source.queue().newest_ms();
+                newest_ms.map_or(self.position_s(), |ms| self.source.position_s(ms))
+            }
+            Some(SourceEnd::Complete | SourceEnd::Failed(_)) => self.position_s(),
         }
     }
 
@@ -112,48 +142,51 @@ impl Item {
     /// The error its reader ended with, if it did.
     pub(super) fn failure(&self) -> Option<ErrorReport> {
         match self.source.queue().end()? {
-            SourceEnd::Failed(report) => Some(report),
+            SourceEnd::Failed(report) | SourceEnd::Interrupted(report) => Some(report),
             SourceEnd::Complete | SourceEnd::Short { .. } => None,
         }
     }
 
-    /// What the director is told while the item is on air; `late` is how overdue it is.
-    pub(super) fn view_on_air(&self, head: Option<Head>, late: Duration) -> Slot {
+    /// What the director is told while the item is on air.
+    pub(super) fn view_on_air(&self, head: Option<Head>, outside: Outside) -> Slot {
         let queue = self.source.queue();
         let phase = match queue.end() {
             None if head.is_some() => Phase::Ready,
             None => Phase::Dry,
-            Some(end) if queue.has_video_left() => Phase::Ending(kind(&end)),
-            Some(end) => Phase::Drained(kind(&end)),
+            Some(end) if queue.has_video_left() => Phase::Ending(self.kind(&end)),
+            Some(end) => Phase::Drained(self.kind(&end)),
         };
-        self.slot(phase, late)
+        self.slot(phase, outside)
     }
 
     /// What the director is told while it is not on air.
-    pub(super) fn view_off_air(&self) -> Slot {
+    pub(super) fn view_off_air(&self, outside: Outside) -> Slot {
         let queue = self.source.queue();
         let keyframe = queue.first_keyframe_pts_ms().is_some();
         let phase = match queue.end() {
             Some(end) if keyframe && !matches!(end, SourceEnd::Failed(_)) => {
-                Phase::Ending(kind(&end))
+                Phase::Ending(self.kind(&end))
             }
-            Some(end) => Phase::Drained(kind(&end)),
+            Some(end) => Phase::Drained(self.kind(&end)),
             None if queue.is_ready() && self.past_the_break() => Phase::Ready,
             None if self.first_ms.is_some() => Phase::Dry,
             None => Phase::Opening,
         };
-        self.slot(phase, Duration::ZERO)
+        self.slot(phase, outside)
     }
 
-    fn slot(&self, phase: Phase, late: Duration) -> Slot {
+    fn slot(&self, phase: Phase, outside: Outside) -> Slot {
         Slot {
             phase,
             opened: self.opened_at,
             remaining: self.remaining(),
-            late,
-            continuation: self.opened == Opened::AsContinuation,
-            continued: self.continued,
+            late: outside.late,
+            continuation: self.opened != Opened::Afresh,
+            continued: self.continued || self.hopeless,
             progressed: self.past_the_break(),
+            short: outside.short,
+            kept: outside.kept,
+            from_cache: self.source.is_from_cache(),
         }
     }
 
@@ -162,21 +195,23 @@ impl Item {
         Some(Duration::from_secs_f64(left_s.max(0.0)))
     }
 
+    fn kind(&self, end: &SourceEnd) -> End {
+        match end {
+            SourceEnd::Complete => End::Complete,
+            SourceEnd::Short { .. } => End::Short,
+            SourceEnd::Failed(_) => End::Failed,
+            SourceEnd::Interrupted(_) if self.hopeless => End::Short,
+            SourceEnd::Interrupted(_) => End::Interrupted,
+        }
+    }
+
     /// Whether what was released and what is in hand reaches beyond where it was opened.
     // A copied picture begins at the keyframe before that place, with the time 0; how far that is
     // back is not known here, so an item may have to get one GOP further than necessary.
     fn past_the_break(&self) -> bool {
         match self.opened {
-            Opened::Afresh => true,
+            Opened::Afresh | Opened::AfterOutage => true,
             Opened::AsContinuation => self.source.queue().newest_ms().unwrap_or(0) >= PROGRESS_MS,
         }
-    }
-}
-
-fn kind(end: &SourceEnd) -> End {
-    match end {
-        SourceEnd::Complete => End::Complete,
-        SourceEnd::Short { .. } => End::Short,
-        SourceEnd::Failed(_) => End::Failed,
     }
 }

@@ -1,10 +1,12 @@
 //! Why a file could not be played, in words for the operator.
 //!
 //! FFmpeg's lines say what it stumbled over; where they speak of the connection, the store is asked
-//! itself, because its errors name the cause (no such key, access denied, clock) and the remedy.
+//! itself, because its errors name the cause (no such key, access denied, clock) and the remedy, and
+//! because a store that cannot be reached says nothing of the file.
 
 use programme::ListedObject;
-use storage::media::MediaStore;
+use storage::media::reach::{Fault as StoreFault, Reach};
+use storage::media::server::Origin;
 use storage::model::ErrorReport;
 use supervise::{CaptureError, ExitReason, SpawnError};
 
@@ -36,6 +38,29 @@ enum Fault {
     Store,
     /// The bytes are no media.
     NotMedia,
+}
+
+/// Why nothing was read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unread {
+    /// Something is wrong with the file, or with this machine.
+    Bad(ErrorReport),
+    /// The bytes did not come, for no fault of the file's.
+    Interrupted(ErrorReport),
+}
+
+impl From<ErrorReport> for Unread {
+    fn from(report: ErrorReport) -> Self {
+        Self::Bad(report)
+    }
+}
+
+impl From<Unread> for ErrorReport {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Bad(report) | Unread::Interrupted(report) => report,
+        }
+    }
 }
 
 /// An object of no bytes.
@@ -136,18 +161,52 @@ pub(super) fn crashed(key: &str, exit: ExitReason) -> ErrorReport {
 
 /// FFmpeg ended without a picture of `key`; `lines` are its last, redacted.
 pub(super) async fn unreadable<'a>(
-    store: &MediaStore,
+    reach: &Reach,
     key: &str,
+    origin: &Origin,
     lines: impl Iterator<Item = &'a str>,
-) -> ErrorReport {
+) -> Unread {
     let lines: Vec<&str> = lines.collect();
     let fault = fault_of(&lines);
-    if matches!(fault, None | Some(Fault::Store))
-        && let Err(error) = store.stat(key).await
-    {
-        return error.report();
+    let words = from_words(key, fault, lines.last().copied());
+    let is_clear = !matches!(fault, None | Some(Fault::Store));
+    if is_clear || origin.is_cache() {
+        return Unread::Bad(words);
     }
-    from_words(key, fault, lines.last().copied())
+    match reach.whose_fault(key).await {
+        StoreFault::Store(report) => Unread::Interrupted(report),
+        StoreFault::Object(error) => Unread::Bad(error.report()),
+        // The connection broke, and stands again.
+        StoreFault::Passing if fault.is_some() => Unread::Interrupted(words),
+        StoreFault::Passing => Unread::Bad(words),
+    }
+}
+
+/// Whether an item ended early because its bytes stopped coming.
+pub(super) async fn interruption(reach: &Reach, key: &str, origin: &Origin) -> Option<ErrorReport> {
+    if origin.is_cache() {
+        return None;
+    }
+    match reach.whose_fault(key).await {
+        StoreFault::Store(report) => Some(report),
+        StoreFault::Passing | StoreFault::Object(_) => None,
+    }
+}
+
+/// The store did not say in time what `key` is.
+pub(super) fn no_answer(key: &str) -> ErrorReport {
+    report(
+        "storage_timeout",
+        format!("the media store does not answer about {key}"),
+        "Check the network to the store; it is tried again by itself.",
+    )
+}
+
+/// Not opened, because it cannot be had.
+pub(super) fn away(reach: &Reach, key: &str) -> Option<Unread> {
+    let away = reach.away()?;
+    tracing::debug!(key, "not opened: the media store is away");
+    Some(Unread::Interrupted(away.error))
 }
 
 fn fault_of(lines: &[&str]) -> Option<Fault> {

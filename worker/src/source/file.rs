@@ -15,16 +15,17 @@ use std::time::Duration;
 use bytes::BytesMut;
 use programme::{Fit, ListedObject, MediaInfo, StreamFormat};
 use rustix::pipe::fcntl_setpipe_size;
+use storage::media::server::Origin;
 use storage::model::ErrorReport;
 use supervise::lines::Tail;
 use supervise::{Child, ExitReason, Output, Spec};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::queue::{QueueBounds, SourceEnd, SourceQueue, Tracks};
-use super::{SourceContext, fault};
+use super::{SourceContext, Unread, fault};
 use crate::ffmpeg::input::FileInput;
 use crate::ffmpeg::run::{self, Speaker};
 use crate::flv::FlvReader;
@@ -46,6 +47,7 @@ pub struct FileSource {
     start_s: f64,
     queue: Arc<SourceQueue>,
     facts: Arc<OnceLock<Facts>>,
+    origin: Arc<OnceLock<Origin>>,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
@@ -65,6 +67,7 @@ struct Job {
     format: StreamFormat,
     queue: Arc<SourceQueue>,
     facts: Arc<OnceLock<Facts>>,
+    origin: Arc<OnceLock<Origin>>,
     stop: CancellationToken,
 }
 
@@ -87,6 +90,7 @@ pub fn open(
 ) -> FileSource {
     let queue = Arc::new(SourceQueue::new(QueueBounds::default()));
     let facts = Arc::new(OnceLock::new());
+    let origin = Arc::new(OnceLock::new());
     let stop = CancellationToken::new();
     let job = Job {
         context: Arc::clone(context),
@@ -95,6 +99,7 @@ pub fn open(
         format,
         queue: Arc::clone(&queue),
         facts: Arc::clone(&facts),
+        origin: Arc::clone(&origin),
         stop: stop.clone(),
     };
     FileSource {
@@ -102,6 +107,7 @@ pub fn open(
         start_s,
         queue,
         facts,
+        origin,
         task: tokio::spawn(job.run()),
         stop: stop.drop_guard(),
     }
@@ -140,6 +146,11 @@ impl FileSource {
         self.facts.get().map(|facts| &facts.fit)
     }
 
+    /// Whether it is read from the media cache.
+    pub fn is_from_cache(&self) -> bool {
+        self.origin.get().is_some_and(Origin::is_cache)
+    }
+
     /// Stated length of the whole file, seconds.
     pub fn duration_s(&self) -> Option<f64> {
         self.info()?.duration_s
@@ -165,25 +176,46 @@ impl Job {
     async fn run(self) {
         let end = match self.read_file().await {
             Ok(end) => end,
-            Err(report) => SourceEnd::Failed(report),
+            Err(Unread::Bad(report)) => SourceEnd::Failed(report),
+            Err(Unread::Interrupted(report)) => SourceEnd::Interrupted(report),
         };
+        self.drop_what_is_damaged(&end).await;
         self.queue.finish(end);
     }
 
-    async fn read_file(&self) -> Result<SourceEnd, ErrorReport> {
+    /// A kept object that does not play is read from the store the next time.
+    async fn drop_what_is_damaged(&self, end: &SourceEnd) {
+        let damaged = matches!(end, SourceEnd::Failed(_) | SourceEnd::Short { .. });
+        let from_cache = self.origin.get().is_some_and(Origin::is_cache);
+        if let Some(fetcher) = self.context.fetcher().filter(|_| damaged && from_cache) {
+            let (cache, object) = (fetcher.cache().clone(), self.object.clone());
+            // What could not be removed is said by the cache.
+            let _done = spawn_blocking(move || cache.forget(&object)).await;
+        }
+    }
+
+    async fn read_file(&self) -> Result<SourceEnd, Unread> {
         if self.object.size_bytes == 0 {
-            return Err(fault::empty(&self.object));
+            return Err(fault::empty(&self.object).into());
+        }
+        let context = &self.context;
+        if !context.can_be_had(&self.object)
+            && let Some(unread) = fault::away(context.reach(), &self.object.key)
+        {
+            return Err(unread);
         }
         let facts = tokio::select! {
             facts = self.look() => facts?,
             () = self.stop.cancelled() => return Ok(SourceEnd::Complete),
         };
-        let ticket = self.context.ticket(&self.object.key)?;
+        let ticket = self.context.ticket_for(&self.object)?;
+        self.origin.get_or_init(|| ticket.origin());
         let (child, mut stdout, log) = self.start(facts, ticket.url())?;
         let read = self.fill(&mut stdout).await;
         let (exit, tail) = finish(child, log, &read).await;
         // Held until FFmpeg has ended: a broken pipe would be an error in its log.
         drop(stdout);
+        let origin = ticket.origin();
         drop(ticket);
         match read {
             Read::Stopped => Ok(SourceEnd::Complete),
@@ -194,19 +226,19 @@ impl Job {
                     error_type = "source_unreadable",
                     "reading FFmpeg: {why}"
                 );
-                self.judge(facts, exit, &tail).await
+                self.judge(facts, exit, &tail, &origin).await
             }
-            Read::ToTheEnd => self.judge(facts, exit, &tail).await,
+            Read::ToTheEnd => self.judge(facts, exit, &tail, &origin).await,
         }
     }
 
     /// Probes the file and decides how it is fed.
-    async fn look(&self) -> Result<&Facts, ErrorReport> {
+    async fn look(&self) -> Result<&Facts, Unread> {
         let info = self.context.probe(&self.object).await?;
         let fit = programme::fit::fit(&info, &self.format);
         let key = &self.object.key;
         if let Fit::Unplayable { reason } = &fit {
-            return Err(fault::unplayable(key, reason));
+            return Err(fault::unplayable(key, reason).into());
         }
         tracing::info!(key, start_s = self.start_s, "opened: {fit}");
         self.queue.set_tracks(Tracks {
@@ -304,7 +336,9 @@ impl Job {
         facts: &Facts,
         exit: ExitReason,
         tail: &Tail,
-    ) -> Result<SourceEnd, ErrorReport> {
+        origin: &Origin,
+    ) -> Result<SourceEnd, Unread> {
+        let (reach, key) = (self.context.reach(), &self.object.key);
         let newest_ms = self.queue.newest_ms();
         let expected_s = stated_length_s(&facts.info);
         if let (Some(ms), None) = (newest_ms, expected_s) {
@@ -315,15 +349,17 @@ impl Job {
         let media_s = self.start_s + newest_ms.unwrap_or(0) as f64 / 1_000.0;
         match expected_s {
             Some(expected_s) if is_complete(media_s, expected_s) => Ok(SourceEnd::Complete),
-            Some(expected_s) if newest_ms.is_some() => Ok(SourceEnd::Short {
-                media_s,
-                expected_s,
-            }),
-            _ if is_crash(exit) => Err(fault::crashed(&self.object.key, exit)),
-            _ => {
-                let (store, key) = (&self.context.store, &self.object.key);
-                Err(fault::unreadable(store, key, tail.iter()).await)
+            Some(expected_s) if newest_ms.is_some() => {
+                match fault::interruption(reach, key, origin).await {
+                    Some(error) => Err(Unread::Interrupted(error)),
+                    None => Ok(SourceEnd::Short {
+                        media_s,
+                        expected_s,
+                    }),
+                }
             }
+            _ if is_crash(exit) => Err(fault::crashed(key, exit).into()),
+            _ => Err(fault::unreadable(reach, key, origin, tail.iter()).await),
         }
     }
 }

@@ -49,6 +49,8 @@ pub enum SourceEnd {
     },
     /// It could not be opened or read.
     Failed(ErrorReport),
+    /// The media store stopped delivering it, and says nothing of the file by that.
+    Interrupted(ErrorReport),
 }
 
 /// The packet that would be popped next.

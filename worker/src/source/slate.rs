@@ -301,12 +301,7 @@ impl Wanted {
         let (frames, what, version) = match config {
             None => (still, Content::Card, String::new()),
             Some(SlateConfig { key }) => {
-                let object = context
-                    .store
-                    .stat(key)
-                    .await
-                    .map_err(|e| e.report())?
-                    .to_listed();
+                let object = context.stat(key).await?;
                 let (frames, what) = Self::look(context, &object, format, still).await?;
                 (frames, what, format!("{:?} {key:?}", object.version))
             }

@@ -6,6 +6,11 @@ use worker::catalogue::book::From;
 
 use crate::rig::{Rig, put};
 
+fn start(rig: &Rig) -> Catalogue {
+    let reach = rig.context.reach().clone();
+    Catalogue::start(rig.store.clone(), reach, None, Programme::default())
+}
+
 #[track_caller]
 fn item(up_next: UpNext) -> (String, Position) {
     match up_next {
@@ -18,7 +23,7 @@ fn item(up_next: UpNext) -> (String, Position) {
 async fn an_empty_bucket_is_looked_at_again_until_there_is_something() {
     let rig = Rig::of(&[]).await;
     std::fs::create_dir_all(&rig.media).unwrap();
-    let catalogue = Catalogue::start(rig.store.clone(), Programme::default());
+    let catalogue = start(&rig);
     catalogue.changed().await;
     assert_eq!(catalogue.up_next(From::Start { seed: 0 }), UpNext::Empty);
     let report = catalogue.report();
@@ -40,7 +45,7 @@ async fn an_empty_bucket_is_looked_at_again_until_there_is_something() {
 #[tokio::test(start_paused = true)]
 async fn a_folder_that_is_missing_is_an_error_and_is_found_when_it_is_there() {
     let rig = Rig::of(&[]).await;
-    let catalogue = Catalogue::start(rig.store.clone(), Programme::default());
+    let catalogue = start(&rig);
     catalogue.changed().await;
     let error = catalogue.report().error.unwrap();
     assert!(!error.hint.is_empty(), "{error:?}");
@@ -53,7 +58,7 @@ async fn a_folder_that_is_missing_is_an_error_and_is_found_when_it_is_there() {
 #[tokio::test(start_paused = true)]
 async fn a_file_added_during_a_round_is_known_in_the_next() {
     let rig = Rig::of(&[("a.mp4", b"1")]).await;
-    let catalogue = Catalogue::start(rig.store.clone(), Programme::default());
+    let catalogue = start(&rig);
     catalogue.changed().await;
     let (_, first) = item(catalogue.up_next(From::Start { seed: 0 }));
     put(&rig.media, "b.mp4", b"1");

@@ -1,0 +1,93 @@
+//! What playout sees of the media store: an item that gets short, and a store that is away.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Playout;
+use super::slot::Item;
+use crate::director::Air;
+
+/// A reader fills its queue up to twice this before it rests.
+const SHORT_MS: i64 = 1_500;
+/// By then a queue is full, unless its bytes come slowly.
+const FILLED_AFTER: Duration = Duration::from_secs(2);
+/// An item that stays short is not a new suspicion before.
+const DOUBT_EVERY: Duration = Duration::from_secs(3);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct StorageWatch {
+    /// The store was away at the last turn.
+    was_away: bool,
+    /// The item on air has less in hand than it should, at this turn.
+    short: bool,
+    /// An item is on air, without a change, since.
+    on_air_since: Instant,
+    doubted_at: Option<Instant>,
+}
+
+// === impl StorageWatch ===
+
+impl StorageWatch {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            was_away: false,
+            short: false,
+            on_air_since: now,
+            doubted_at: None,
+        }
+    }
+
+    /// An item took the air.
+    pub(super) fn joined(&mut self, now: Instant) {
+        self.on_air_since = now;
+        self.short = false;
+    }
+
+    /// Whether `item` is on air and has too little in hand.
+    pub(super) fn is_short(&self, item: &Item) -> bool {
+        self.short && is_short(item)
+    }
+}
+
+impl Playout {
+    /// Looks after what is on air, tells the store's watchers, and has the cache filled with what
+    /// is on air and what comes next.
+    pub(super) fn mind_storage(&mut self, now: Instant) {
+        let is_away = self.sources.reach().is_away();
+        if is_away != self.watch.was_away {
+            self.watch.was_away = is_away;
+            self.plan = None;
+        }
+        let on_air = match self.air {
+            Air::Current => self.current.as_ref(),
+            Air::Nothing | Air::Slate(_) => None,
+        };
+        let settled = now >= self.watch.on_air_since + FILLED_AFTER;
+        self.watch.short = settled && on_air.is_some_and(is_short);
+        let lately = |at: Instant| now < at + DOUBT_EVERY;
+        if self.watch.short
+            && !is_away
+            && !self.watch.doubted_at.is_some_and(lately)
+            && let Some(item) = on_air.filter(|item| !item.source.is_from_cache())
+        {
+            self.watch.doubted_at = Some(now);
+            self.sources.reach().doubt(Some(&item.object.key));
+        }
+        if let Some(fetcher) = self.sources.fetcher() {
+            fetcher.hold(self.watch.short);
+            let open = [&self.current, &self.next].into_iter().flatten();
+            let open = open.map(|item| &item.object);
+            let planned = self.planned().map(|(object, _)| object);
+            let mut wanted: Vec<_> = open.chain(planned).cloned().collect();
+            wanted.dedup();
+            fetcher.want(wanted);
+        }
+    }
+}
+
+fn is_short(item: &Item) -> bool {
+    let queue = item.source.queue();
+    queue.end().is_none() && queue.buffered_ms() < SHORT_MS
+}
