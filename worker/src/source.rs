@@ -177,7 +177,7 @@ impl SourceContext {
     /// What `key` is; where the store does not say, what it was when it last did.
     async fn stat(&self, key: &str) -> Result<ListedObject, ErrorReport> {
         let of = format!("object 1 {key:?}");
-        let error = match timeout(STAT_LIMIT, self.store.stat(key)).await {
+        let error = match timeout(STAT_LIMIT, Box::pin(self.store.stat(key))).await {
             Ok(Ok(object)) => {
                 let listed = object.to_listed();
                 if let Ok(json) = serde_json::to_vec(&listed) {

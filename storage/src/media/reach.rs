@@ -258,7 +258,8 @@ impl Shared {
         key: Option<&str>,
         call: impl Future<Output = Result<(), MediaError>>,
     ) -> Result<(), MediaError> {
-        let answered = timeout(ANSWER_LIMIT, call).await;
+        // On the heap: the SDK's futures are deep and wide, and everyone who plays holds this one.
+        let answered = timeout(ANSWER_LIMIT, Box::pin(call)).await;
         answered.unwrap_or_else(|_| Err(self.store.no_answer(key)))
     }
 }

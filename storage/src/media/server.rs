@@ -284,7 +284,7 @@ impl Shared {
 
     /// Whether the store has the version that is kept; a store that does not say so has.
     async fn has_version(&self, kept: &Kept, key: &str) -> bool {
-        match timeout(VERSION_LIMIT, self.store.stat(key)).await {
+        match timeout(VERSION_LIMIT, Box::pin(self.store.stat(key))).await {
             Ok(Ok(object)) => kept.is(&object),
             Ok(Err(error)) if error.blames_object() => false,
             Ok(Err(_)) | Err(_) => {
