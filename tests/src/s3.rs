@@ -23,7 +23,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use self::fault::Fault;
 
@@ -51,6 +51,17 @@ pub struct Seen {
     pub status: u16,
 }
 
+/// The network between the bucket and everyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// As it should be.
+    Up,
+    /// Every connection is reset, new ones too.
+    Cut,
+    /// Nothing comes and nothing is answered, in connections that are open too.
+    Silent,
+}
+
 /// A running server with one bucket.
 #[derive(Debug)]
 pub struct Bucket {
@@ -61,11 +72,12 @@ pub struct Bucket {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// The first rule whose text the path contains applies.
     faults: Mutex<Vec<(String, Fault)>>,
     seen: Mutex<Vec<Seen>>,
+    line: watch::Sender<Line>,
 }
 
 impl Bucket {
@@ -74,7 +86,11 @@ impl Bucket {
         let root = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(root.path().join(BUCKET)).expect("creating the bucket");
         let service = s3_service(root.path());
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            faults: Mutex::default(),
+            seen: Mutex::default(),
+            line: watch::Sender::new(Line::Up),
+        });
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = mpsc::channel();
         let for_thread = Arc::clone(&shared);
@@ -140,6 +156,18 @@ impl Bucket {
         fs::read(self.path(key)).ok()
     }
 
+    /// Empties the bucket.
+    pub fn empty(&self) {
+        let folder = self.root.path().join(BUCKET);
+        fs::remove_dir_all(&folder).expect("emptying the bucket");
+        fs::create_dir(&folder).expect("making it again");
+    }
+
+    /// From now on, the network is like that.
+    pub fn line(&self, line: Line) {
+        self.shared.line.send_replace(line);
+    }
+
     /// Answers every `GET` of a path that contains `text` with `fault`, until cleared. Later rules win.
     pub fn fault(&self, text: &str, fault: Fault) {
         let mut faults = self
@@ -187,6 +215,15 @@ impl Bucket {
     }
 }
 
+impl Shared {
+    /// When an address with this query was used first.
+    fn first_use(&self, query: &str) -> Instant {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = seen.iter().find(|seen| seen.query == query);
+        first.map_or_else(Instant::now, |seen| seen.at)
+    }
+}
+
 impl Drop for Bucket {
     fn drop(&mut self) {
         self.clear_faults();
@@ -212,12 +249,23 @@ async fn serve(listener: TcpListener, service: S3Service, shared: Arc<Shared>) {
         let service = service.clone();
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
+            let mut line = shared.line.subscribe();
             let handler =
                 service_fn(move |request| answer(request, service.clone(), Arc::clone(&shared)));
             let server = auto::Builder::new(TokioExecutor::new());
             let connection = server.serve_connection(TokioIo::new(socket), handler);
-            // A connection that ends badly is the client's business, or a fault that was asked for.
-            drop(connection.await);
+            tokio::pin!(connection);
+            loop {
+                let now = *line.borrow_and_update();
+                tokio::select! {
+                    biased;
+                    _ = line.changed() => {}
+                    () = async {}, if now == Line::Cut => return,
+                    // A connection that ends badly is the client's business, or a fault that was
+                    // asked for; one that is not polled is silent.
+                    _ = &mut connection, if now == Line::Up => return,
+                }
+            }
         });
     }
 }
@@ -236,11 +284,15 @@ async fn answer(
         by_signed_url: uri.query().is_some_and(|q| q.contains("X-Amz-Signature=")),
         status: 0,
     };
+    let age = shared.first_use(&seen.query).elapsed();
     let fault = {
         let faults = shared.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults
             .iter()
-            .find(|(text, _)| request.method() == "GET" && seen.path.contains(text))
+            .find(|(text, fault)| {
+                let read = request.method() == "GET" && seen.path.contains(text);
+                read && fault.strikes(age)
+            })
             .map(|(_, fault)| fault.clone())
     };
     if let Some(Fault::Late(by)) = &fault {

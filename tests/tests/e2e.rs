@@ -22,6 +22,8 @@ mod mediamtx;
 mod obs;
 #[path = "e2e/on_air.rs"]
 mod on_air;
+#[path = "e2e/outages.rs"]
+mod outages;
 #[path = "e2e/page.rs"]
 mod page;
 #[path = "e2e/preview.rs"]

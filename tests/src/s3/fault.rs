@@ -21,6 +21,10 @@ pub(super) type FaultyBody = UnsyncBoxBody<Bytes, s3s::StdError>;
 pub enum Fault {
     /// An error answer: 403, 404, 500, 503.
     Status(u16),
+    /// The refusal of a request whose clock is wrong.
+    Skewed,
+    /// The refusal of an address that was first used longer ago than this.
+    Expired(Duration),
     /// The answer comes this much later.
     Late(Duration),
     /// The connection breaks after this many bytes of the body.
@@ -41,6 +45,14 @@ impl Fault {
         Self::Stall(bytes, Gate(Arc::new(Semaphore::new(0))))
     }
 
+    /// Whether it strikes a request whose address was first used this long ago.
+    pub(super) fn strikes(&self, age: Duration) -> bool {
+        match self {
+            Self::Expired(life) => age >= *life,
+            _ => true,
+        }
+    }
+
     pub(super) fn release(&self) {
         if let Self::Stall(_, gate) = self {
             gate.0.close();
@@ -49,21 +61,20 @@ impl Fault {
 
     /// The answer that stands for the server's own, if this fault replaces it.
     pub(super) fn replacement(&self) -> Option<Response<FaultyBody>> {
-        let Self::Status(status) = self else {
-            return None;
-        };
-        let code = match status {
-            403 => "AccessDenied",
-            404 => "NoSuchKey",
-            503 => "SlowDown",
-            _ => "InternalError",
+        let (status, code) = match self {
+            Self::Status(403) | Self::Expired(_) => (403, "AccessDenied"),
+            Self::Status(404) => (404, "NoSuchKey"),
+            Self::Status(503) => (503, "SlowDown"),
+            Self::Status(status) => (*status, "InternalError"),
+            Self::Skewed => (403, "RequestTimeTooSkewed"),
+            Self::Late(_) | Self::Cut(_) | Self::Stall(..) | Self::Slow(_) => return None,
         };
         let xml = format!(
             "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>injected</Message></Error>"
         );
         let body = Full::new(Bytes::from(xml)).map_err(|never| match never {});
         let response = Response::builder()
-            .status(*status)
+            .status(status)
             .header("content-type", "application/xml")
             .body(body.boxed_unsync());
         Some(response.expect("a status the tests use"))
@@ -74,7 +85,9 @@ impl Fault {
 pub(super) fn apply(response: s3s::HttpResponse, fault: Option<Fault>) -> Response<FaultyBody> {
     let offset = offset(&response);
     response.map(|body| match fault {
-        None | Some(Fault::Status(_) | Fault::Late(_)) => body.boxed_unsync(),
+        None | Some(Fault::Status(_) | Fault::Skewed | Fault::Expired(_) | Fault::Late(_)) => {
+            body.boxed_unsync()
+        }
         Some(fault) => {
             let chunks = body.into_data_stream().boxed();
             let spoiled = stream::unfold(

@@ -1,0 +1,285 @@
+//! The media store goes away: what is kept is played, else the programme waits where it is.
+
+use std::time::{Duration, Instant};
+
+use e2e::controller::{Controller, Setup, to_one};
+use e2e::media::{self, Clip};
+use e2e::process;
+use e2e::rtmp::Receiver;
+use e2e::s3::{Bucket, Fault, Line};
+use e2e::viewer::{self, Report};
+use e2e::wait;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(20);
+const HOLE: Duration = Duration::from_millis(500);
+/// How long the store is away where nothing is kept.
+const OUTAGE: Duration = Duration::from_secs(9);
+/// Until the item is on air again after the store is back; three seconds and a loaded machine.
+const BACK: Duration = Duration::from_millis(4_500);
+
+#[derive(Debug, Clone, Copy)]
+enum Outage {
+    Line(Line),
+    Every(u16),
+    Skewed,
+}
+
+impl Outage {
+    fn begin(self, bucket: &Bucket) {
+        match self {
+            Self::Line(line) => bucket.line(line),
+            Self::Every(status) => bucket.fault("", Fault::Status(status)),
+            Self::Skewed => bucket.fault("", Fault::Skewed),
+        }
+        if !matches!(self, Self::Line(_)) {
+            // An answer that is on its way already would go on for minutes.
+            bucket.line(Line::Cut);
+            bucket.line(Line::Up);
+        }
+    }
+
+    fn end(self, bucket: &Bucket) {
+        bucket.clear_faults();
+        bucket.line(Line::Up);
+    }
+
+    fn error_types(self) -> &'static [&'static str] {
+        match self {
+            Self::Line(_) => &["storage_unreachable", "storage_timeout"],
+            Self::Every(403) => &["access_denied"],
+            Self::Every(503) => &["storage_throttled"],
+            Self::Every(_) => &["storage_failed"],
+            Self::Skewed => &["clock_skew"],
+        }
+    }
+}
+
+/// A film that is long enough to be in its middle for a whole test.
+fn film() -> std::path::PathBuf {
+    media::long()
+}
+
+fn is_programme(status: &Value) -> bool {
+    status["on_air"]["kind"] == "programme"
+}
+
+#[test]
+fn the_programme_waits_at_its_place_however_the_store_goes_away() {
+    let kinds = [
+        Outage::Line(Line::Cut),
+        Outage::Line(Line::Silent),
+        Outage::Every(403),
+        Outage::Every(500),
+        Outage::Every(503),
+        Outage::Skewed,
+    ];
+    // Side by side: each of them mostly waits.
+    std::thread::scope(|scope| {
+        for kind in kinds {
+            scope.spawn(move || waits_at_its_place(kind));
+        }
+    });
+}
+
+fn waits_at_its_place(kind: Outage) {
+    let film = film();
+    let bucket = Bucket::with(&[("a.mp4", &film), ("b.mp4", &film)]);
+    let receiver = Receiver::start();
+    let controller = Setup::new(bucket.environment())
+        .variable("CACHE_MAX_BYTES", "0")
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    receiver.wait_for_span(4_000, SOON);
+    kind.begin(&bucket);
+    let status = controller.wait("main", "the slate says why", SOON, |status| {
+        status["on_air"]["slate"] == "storage_unreachable"
+    });
+    let told = &status["programme"]["storage"]["type"];
+    let told = told.as_str().unwrap_or_default();
+    assert!(kind.error_types().contains(&told), "{kind:?}: {status:#}");
+    assert_eq!(status["state"], "degraded", "{kind:?}: {status:#}");
+    wait::observe(OUTAGE);
+    let status = controller.status("main");
+    assert_eq!(
+        status["programme"]["problems"].as_array().map(Vec::len),
+        Some(0),
+        "{kind:?}: no item is to blame: {status:#}"
+    );
+    kind.end(&bucket);
+    let back = Instant::now();
+    let status = controller.wait("main", "the item", SOON, is_programme);
+    let took = back.elapsed();
+    assert!(took <= BACK, "{kind:?}: back after {took:?}");
+    assert_eq!(status["on_air"]["item"], "a.mp4", "{kind:?}");
+    let span_ms = receiver.look(|all| Report::of(&all[0].messages).span_ms);
+    receiver.wait_for_span(span_ms + 3_000, SOON);
+    controller.stop("main");
+    let messages = receiver.only_connection().messages;
+    let report = Report::of(&messages);
+    report.assert_decodable();
+    report.assert_no_hole_over(HOLE);
+    assert_same_place(kind, &messages, &film);
+}
+
+/// The film went on where it was, or at the keyframe before.
+fn assert_same_place(kind: Outage, messages: &[e2e::rtmp::Message], film: &std::path::Path) {
+    let tags = media::packets(film);
+    let shown: Vec<i64> = messages
+        .iter()
+        .filter_map(|message| {
+            let same = |tag: &&e2e::flv::Tag| tag.digest == message.tag.digest;
+            tags.iter()
+                .filter(|tag| tag.track == e2e::flv::Track::Video)
+                .find(same)
+        })
+        .map(|tag| tag.pts_ms)
+        .collect();
+    let passages = viewer::passages(messages, &[tags.clone()]);
+    assert!(passages.len() >= 2, "{kind:?}: {passages:?}");
+    let jumps = shown.windows(2).map(|pair| pair[1] - pair[0]);
+    let longest = jumps.clone().max().unwrap_or_default();
+    let furthest_back = jumps.min().unwrap_or_default();
+    assert!(
+        longest <= 500,
+        "{kind:?}: {longest} ms of the film are missing"
+    );
+    assert!(
+        furthest_back >= -4_500,
+        "{kind:?}: {furthest_back} ms are repeated"
+    );
+}
+
+/// Three items of ten seconds, all of them kept.
+fn kept_stream(bucket: &Bucket, receiver: &Receiver) -> Controller {
+    let controller = Setup::new(bucket.environment())
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    controller.wait("main", "all is kept", Duration::from_secs(40), |status| {
+        status["programme"]["cache"]["objects"] == 3
+    });
+    controller
+}
+
+fn three() -> Bucket {
+    let clip = |name| Clip {
+        name,
+        seconds: 8.0,
+        gop: 30,
+        ..Clip::default()
+    };
+    let [a, b, c] = ["kept-a.mp4", "kept-b.mp4", "kept-c.mp4"].map(|name| clip(name).file());
+    Bucket::with(&[("a.mp4", &a), ("b.mp4", &b), ("c.mp4", &c)])
+}
+
+#[test]
+fn an_outage_is_carried_by_what_is_kept_and_so_is_a_new_worker() {
+    let bucket = three();
+    let receiver = Receiver::start();
+    let controller = kept_stream(&bucket, &receiver);
+    bucket.line(Line::Cut);
+    let mut aired = Vec::new();
+    wait::until("all three in the outage", Duration::from_secs(60), || {
+        let status = controller.status("main");
+        let on_air = &status["on_air"];
+        assert_eq!(on_air["kind"], "programme", "no slate: {status:#}");
+        let item = on_air["item"].as_str().unwrap_or_default().to_owned();
+        let from_cache = on_air["from_cache"] == true;
+        if from_cache && aired.last() != Some(&item) {
+            aired.push(item);
+        }
+        (aired.len() >= 4).then_some(())
+    });
+    let status = controller.status("main");
+    assert!(
+        status["programme"]["cache"]["hits"].as_u64() >= Some(3),
+        "{status:#}"
+    );
+    assert!(!status["programme"]["storage"].is_null(), "{status:#}");
+    let messages = receiver.only_connection().messages;
+    let report = Report::of(&messages);
+    report.assert_decodable();
+    report.assert_no_hole_over(HOLE);
+
+    process::signal(controller.worker_pid("main"), Signal::SIGKILL);
+    let killed = Instant::now();
+    let item = wait::until("back on air", SOON, || {
+        let on_air = receiver.media_connections() >= 2;
+        let status = controller.status("main");
+        let again = on_air && is_programme(&status) && status["restarts"] != 0;
+        again.then(|| status["on_air"].clone())
+    });
+    let took = killed.elapsed();
+    assert!(took <= Duration::from_secs(5), "dark for {took:?}");
+    assert_eq!(item["from_cache"], true, "{item:#}");
+    assert!(!controller.worker_log().contains("the slate is on air"));
+
+    bucket.line(Line::Up);
+    controller.wait("main", "the store is back", SOON, |status| {
+        status["programme"]["storage"].is_null() && is_programme(status)
+    });
+    controller.stop("main");
+}
+
+#[test]
+fn a_signed_address_that_expires_in_mid_file_is_made_anew() {
+    let bucket = Bucket::with(&[("long.mp4", &media::long())]);
+    let receiver = Receiver::start();
+    bucket.fault("long.mp4", Fault::Cut(400_000));
+    // The first that strikes: what is not expired is cut.
+    bucket.fault("long.mp4", Fault::Expired(Duration::from_secs(3)));
+    let controller = Setup::new(bucket.environment())
+        .variable("CACHE_MAX_BYTES", "0")
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    receiver.wait_for_span(20_000, Duration::from_secs(40));
+    let status = controller.status("main");
+    controller.stop("main");
+    assert!(is_programme(&status), "{status:#}");
+    let mut addresses: Vec<String> = bucket.seen().into_iter().map(|seen| seen.query).collect();
+    addresses.sort();
+    addresses.dedup();
+    assert!(
+        addresses.len() > 3,
+        "a new address each time: {}",
+        addresses.len()
+    );
+    let report = Report::of(&receiver.only_connection().messages);
+    report.assert_decodable();
+    report.assert_no_hole_over(HOLE);
+}
+
+#[test]
+fn an_object_that_fails_alone_is_skipped_and_a_bucket_that_was_emptied_is_told() {
+    let bucket = three();
+    let receiver = Receiver::start();
+    bucket.fault("b.mp4", Fault::Status(503));
+    let controller = Setup::new(bucket.environment())
+        .variable("CACHE_MAX_BYTES", "0")
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    controller.wait_on_air("main", "c.mp4", Duration::from_secs(40));
+    let status = controller.status("main");
+    assert_eq!(
+        status["programme"]["problems"][0]["key"], "b.mp4",
+        "{status:#}"
+    );
+    assert!(status["programme"]["storage"].is_null(), "{status:#}");
+    bucket.empty();
+    controller.wait("main", "the slate", Duration::from_secs(40), |status| {
+        status["on_air"]["kind"] == "slate"
+    });
+    let status = controller.status("main");
+    assert!(
+        status["programme"]["storage"].is_null(),
+        "it answers: {status:#}"
+    );
+    receiver.wait_for_span(2_000, SOON);
+    controller.stop("main");
+    Report::of(&receiver.only_connection().messages).assert_no_hole_over(HOLE);
+}
