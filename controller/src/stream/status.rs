@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use programme::StreamFormat;
 use serde::Serialize;
-use storage::model::report::{ItemProblem, PreviewState};
+use storage::model::report::{CacheReport, ItemProblem, PreviewState};
 use storage::model::{
     DesiredState, DestinationReport, ErrorReport, LiveInputReport, ObservedState, OnAir,
     PreflightReport, StreamId, StreamRecord,
@@ -66,6 +66,10 @@ pub struct ProgrammeStatus {
     pub problems: Vec<ItemProblem>,
     /// Why the bucket could not be listed, or that it is empty.
     pub error: Option<ErrorReport>,
+    /// Why the media store cannot be read from at present; the programme stays where it is.
+    pub storage: Option<ErrorReport>,
+    /// What is kept of the bucket on this machine; `null` when the cache is off.
+    pub cache: Option<CacheReport>,
 }
 
 // === impl StreamStatus ===

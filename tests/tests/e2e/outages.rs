@@ -36,6 +36,7 @@ impl Outage {
         if !matches!(self, Self::Line(_)) {
             // An answer that is on its way already would go on for minutes.
             bucket.line(Line::Cut);
+            wait::observe(Duration::from_millis(300));
             bucket.line(Line::Up);
         }
     }
@@ -69,7 +70,6 @@ fn is_programme(status: &Value) -> bool {
 fn the_programme_waits_at_its_place_however_the_store_goes_away() {
     let kinds = [
         Outage::Line(Line::Cut),
-        Outage::Line(Line::Silent),
         Outage::Every(403),
         Outage::Every(500),
         Outage::Every(503),
@@ -173,6 +173,36 @@ fn three() -> Bucket {
     };
     let [a, b, c] = ["kept-a.mp4", "kept-b.mp4", "kept-c.mp4"].map(|name| clip(name).file());
     Bucket::with(&[("a.mp4", &a), ("b.mp4", &b), ("c.mp4", &c)])
+}
+
+/// Of a file, what the kernels hold is played on: so the items are short.
+#[test]
+fn a_network_that_says_nothing_is_an_outage_too() {
+    let bucket = three();
+    let receiver = Receiver::start();
+    let controller = Setup::new(bucket.environment())
+        .variable("CACHE_MAX_BYTES", "0")
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    receiver.wait_for_span(3_000, SOON);
+    bucket.line(Line::Silent);
+    let status = controller.wait("main", "the slate", Duration::from_secs(50), |status| {
+        status["on_air"]["slate"] == "storage_unreachable"
+    });
+    let problems = status["programme"]["problems"].as_array().map(Vec::len);
+    assert_eq!(problems, Some(0), "{status:#}");
+    bucket.line(Line::Up);
+    let back = Instant::now();
+    let status = controller.wait("main", "an item", SOON, is_programme);
+    let took = back.elapsed();
+    assert!(took <= BACK, "back after {took:?}: {status:#}");
+    let span_ms = receiver.look(|all| Report::of(&all[0].messages).span_ms);
+    receiver.wait_for_span(span_ms + 2_000, SOON);
+    controller.stop("main");
+    let report = Report::of(&receiver.only_connection().messages);
+    report.assert_decodable();
+    report.assert_no_hole_over(HOLE);
 }
 
 #[test]

@@ -78,6 +78,8 @@ impl Driver {
                 listed_at: report.programme.listed_at,
                 problems: report.programme.problems.clone(),
                 error: report.programme.error.clone(),
+                storage: report.programme.storage.clone(),
+                cache: report.programme.cache,
             }),
             preview: report.map_or(PreviewState::Idle, |report| report.preview),
             warnings: worker.map_or_else(Vec::new, |_| {
