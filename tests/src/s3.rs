@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -284,7 +284,10 @@ async fn answer(
         by_signed_url: uri.query().is_some_and(|q| q.contains("X-Amz-Signature=")),
         status: 0,
     };
-    let age = shared.first_use(&seen.query).elapsed();
+    let age = match seen.by_signed_url {
+        true => shared.first_use(&seen.query).elapsed(),
+        false => Duration::ZERO,
+    };
     let fault = {
         let faults = shared.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults

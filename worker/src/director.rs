@@ -500,6 +500,10 @@ fn next_is_hopeless(now: Instant, view: &View) -> Option<Action> {
         Phase::Drained(End::Interrupted) => Some(Action::DropNext(Why::Interrupted)),
         Phase::Drained(_) => Some(Action::DropNext(Why::EndedEarly)),
         Phase::Ending(_) if !next.can_take_the_air() => Some(Action::DropNext(Why::EndedEarly)),
+        // Its connection is a dead one; it is opened anew when the store is back.
+        Phase::Opening if view.store == Store::Away && !next.kept && !next.from_cache => {
+            Some(Action::DropNext(Why::Interrupted))
+        }
         Phase::Opening if now >= next.opened + OPEN_LIMIT => {
             Some(Action::DropNext(match view.store {
                 Store::Up => Why::OpenTimeout,

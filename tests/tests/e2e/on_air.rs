@@ -31,6 +31,7 @@ fn ten_files_of_a_signed_bucket_are_one_unbroken_session() {
         None => super::skipped("nginx with its RTMP module is not installed"),
     }
     let controller = Setup::new(bucket.environment())
+        .variable("CACHE_MAX_BYTES", "0")
         .stream(
             "main",
             json!({ "format": media::format(), "destinations": destinations }),

@@ -12,6 +12,8 @@ use crate::director::Air;
 const SHORT_MS: i64 = 1_500;
 /// By then a queue is full, unless its bytes come slowly.
 const FILLED_AFTER: Duration = Duration::from_secs(2);
+/// Probe, first bytes and half a second of media take less, also where they are transcoded.
+const SLOW_OPENING: Duration = Duration::from_secs(4);
 /// An item that stays short is not a new suspicion before.
 const DOUBT_EVERY: Duration = Duration::from_secs(3);
 
@@ -67,10 +69,11 @@ impl Playout {
         let settled = now >= self.watch.on_air_since + FILLED_AFTER;
         self.watch.short = settled && on_air.is_some_and(is_short);
         let lately = |at: Instant| now < at + DOUBT_EVERY;
-        if self.watch.short
-            && !is_away
+        let slow = self.next.as_ref().filter(|item| is_slow(item, now));
+        let suspect = on_air.filter(|_| self.watch.short).or(slow);
+        if !is_away
             && !self.watch.doubted_at.is_some_and(lately)
-            && let Some(item) = on_air.filter(|item| !item.source.is_from_cache())
+            && let Some(item) = suspect.filter(|item| !item.source.is_from_cache())
         {
             self.watch.doubted_at = Some(now);
             self.sources.reach().doubt(Some(&item.object.key));
@@ -85,6 +88,11 @@ impl Playout {
             fetcher.want(wanted);
         }
     }
+}
+
+fn is_slow(item: &Item, now: Instant) -> bool {
+    let queue = item.source.queue();
+    queue.end().is_none() && !queue.is_ready() && now >= item.opened_at + SLOW_OPENING
 }
 
 fn is_short(item: &Item) -> bool {
