@@ -3,10 +3,12 @@
 //! - [`check`]: would it work here, and what is missing.
 //! - [`media`]: list, upload and address what is played.
 //! - [`demo`]: a channel on air from nothing.
+//! - [`drill`]: faults, and what a viewer sees of them.
 //! - [`workers`]: what is on air without a controller.
 
 pub mod check;
 pub mod demo;
+pub mod drill;
 pub mod media;
 pub mod workers;
 
@@ -15,7 +17,7 @@ pub mod workers;
     clippy::print_stdout,
     reason = "what a subcommand was asked for goes to standard output, not into the log"
 )]
-fn say(line: impl std::fmt::Display) {
+pub(crate) fn say(line: impl std::fmt::Display) {
     println!("{line}");
 }
 

@@ -12,6 +12,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod drill;
 pub mod history;
 pub mod ingest;
 mod ledger;

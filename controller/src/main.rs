@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use controller::app;
+use controller::cli::drill::{DrillArgs, drill};
 use controller::cli::media::MediaCommand;
 use controller::cli::workers::WorkersCommand;
 use controller::cli::{check, demo, media, workers};
@@ -50,6 +51,8 @@ enum Command {
     },
     /// Put a channel on air from nothing: makes clips when the media folder is empty, then serves.
     Demo,
+    /// Make faults to a stream of its own and tell what its viewer saw; exit 1 when that was too much.
+    Drill(DrillArgs),
 }
 
 fn main() -> ExitCode {
@@ -111,6 +114,11 @@ fn run(runtime: &Runtime, cli: Cli, place: &Place) -> ExitCode {
         Command::Demo => match runtime.block_on(demo::prepare(&config)) {
             Ok(()) => serve(runtime, config),
             failed => worded(failed),
+        },
+        Command::Drill(args) => match runtime.block_on(drill(&config, args)) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => fail(&format!("{error:#}"), 1),
         },
     }
 }

@@ -1,0 +1,179 @@
+//! Faults of those who keep a channel on air: controller, worker, and what they remember.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use hyper::{Method, StatusCode};
+use rustix::process::Signal;
+use serde_json::Value;
+use supervise::ExitReason;
+use tokio::fs;
+use tokio::time::sleep;
+
+use super::{Played, Unavailable};
+use crate::drill::family;
+use crate::drill::rest;
+use crate::drill::world::World;
+
+const KILLS: u32 = 5;
+/// As a service manager waits before it starts it again.
+const RESTART_AFTER: Duration = Duration::from_millis(300);
+/// The next controller has found the worker, and knows how it is.
+const ADOPTED_WITHIN: Duration = Duration::from_secs(3);
+const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+const UPGRADED_WITHIN: Duration = Duration::from_secs(20);
+/// The state could not be read (sysexits.h).
+const EX_CONFIG: i32 = 78;
+
+pub(super) async fn controller_killed(world: &mut World, channel: usize) -> anyhow::Result<Played> {
+    let worker = world.worker(channel).await?;
+    for number in 0..KILLS {
+        world.kill_controller().await?;
+        // Not always at the same point of its life.
+        sleep(RESTART_AFTER * (1 + number % 3)).await;
+        world.start_controller().await?;
+        adopted(world, channel, worker.pid()).await?;
+    }
+    Ok(Played::now())
+}
+
+pub(super) async fn controller_restarted(
+    world: &mut World,
+    channel: usize,
+) -> anyhow::Result<Played> {
+    let worker = world.worker(channel).await?;
+    world.leave_controller().await?;
+    sleep(RESTART_AFTER).await;
+    world.start_controller().await?;
+    adopted(world, channel, worker.pid()).await?;
+    Ok(Played::now())
+}
+
+/// The controller refuses to start rather than to guess; the worker stays on air meanwhile.
+pub(super) async fn state_corrupt(world: &mut World, channel: usize) -> anyhow::Result<Played> {
+    let worker = world.worker(channel).await?;
+    world.leave_controller().await?;
+    let file = world.layout.state_file();
+    let good = fs::read(&file).await?;
+    storage::atomic::write(&file, b"{ \"version\": 1, \"streams\": oops")?;
+    let refused = world.start_refused().await;
+    storage::atomic::write(&file, &good)?;
+    world.start_controller().await?;
+    let (exit, said) = refused?;
+    ensure!(
+        exit == ExitReason::Code(EX_CONFIG),
+        "with a corrupt state file it ended with {exit}:\n{said}"
+    );
+    adopted(world, channel, worker.pid()).await?;
+    Ok(Played::now())
+}
+
+pub(super) async fn state_read_only(
+    world: &mut World,
+    channel: usize,
+) -> anyhow::Result<Result<Played, Unavailable>> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(Err(Unavailable(
+            "root may write everywhere: run the drill as another user",
+        )));
+    }
+    let directory = world.layout.state_dir.clone();
+    permit(&directory, 0o550).await?;
+    // A restart is what would be written down.
+    let worker = world.worker(channel).await?;
+    world.watch(channel, Duration::from_secs(6)).await;
+    let health = rest::get(world.address()?, "/health").await;
+    permit(&directory, 0o750).await?;
+    health.context("while the state directory was read-only")?;
+    adopted(world, channel, worker.pid()).await?;
+    Ok(Ok(Played::now()))
+}
+
+pub(super) async fn worker_upgraded(
+    world: &mut World,
+    channel: usize,
+) -> anyhow::Result<Result<Played, Unavailable>> {
+    let path = format!("/streams/{}/upgrade", world.channels[channel].id);
+    let worker = world.worker(channel).await?;
+    let begun = image_time(worker.pid()).await?;
+    let (status, answer) = rest::call(world.address()?, Method::POST, &path, None).await?;
+    if status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED {
+        return Ok(Err(Unavailable(
+            "this controller knows no upgrade of a worker",
+        )));
+    }
+    ensure!(
+        status.is_success(),
+        "the upgrade was answered {status}: {answer}"
+    );
+    let asked = Instant::now();
+    while image_time(worker.pid()).await? == begun {
+        ensure!(
+            asked.elapsed() < UPGRADED_WITHIN,
+            "the worker is still its old program"
+        );
+        world.watch(channel, Duration::from_millis(100)).await;
+    }
+    adopted(world, channel, worker.pid()).await?;
+    Ok(Ok(Played::now()))
+}
+
+pub(super) async fn worker_killed(world: &mut World, channel: usize) -> anyhow::Result<Played> {
+    let worker = world.worker(channel).await?;
+    let made = Instant::now();
+    worker.signal(Signal::KILL)?;
+    replaced(world, channel, worker.pid()).await?;
+    Ok(Played::at_once(made))
+}
+
+pub(super) async fn worker_and_ffmpegs_killed(
+    world: &mut World,
+    channel: usize,
+) -> anyhow::Result<Played> {
+    let worker = world.worker(channel).await?;
+    let children = family::children(&worker, "")?;
+    let made = Instant::now();
+    worker.signal(Signal::KILL)?;
+    for child in &children {
+        child.process.signal(Signal::KILL)?;
+    }
+    replaced(world, channel, worker.pid()).await?;
+    Ok(Played::at_once(made))
+}
+
+/// The very same worker is known, and answers.
+async fn adopted(world: &mut World, channel: usize, pid: i32) -> anyhow::Result<()> {
+    let known = |status: &Value| status["pid"] == pid && !status["on_air"].is_null();
+    let what = "the worker that was there is known and answers";
+    world
+        .until(channel, what, ADOPTED_WITHIN, known)
+        .await
+        .map(drop)
+}
+
+/// There is another worker than before.
+async fn replaced(world: &mut World, channel: usize, pid: i32) -> anyhow::Result<()> {
+    let another = |status: &Value| {
+        status["pid"]
+            .as_i64()
+            .is_some_and(|new| new != i64::from(pid))
+    };
+    world
+        .until(channel, "a new worker", NOTICED_WITHIN, another)
+        .await
+        .map(drop)
+}
+
+/// Changes when a process becomes another program: the memory it runs from is laid out anew.
+async fn image_time(pid: i32) -> anyhow::Result<String> {
+    let auxv = fs::read(format!("/proc/{pid}/auxv")).await?;
+    Ok(auxv.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+async fn permit(directory: &std::path::Path, mode: u32) -> anyhow::Result<()> {
+    let permissions = std::fs::Permissions::from_mode(mode);
+    fs::set_permissions(directory, permissions)
+        .await
+        .with_context(|| format!("changing the permissions of {}", directory.display()))
+}
