@@ -11,6 +11,7 @@
 pub mod clips;
 pub mod family;
 pub mod fault;
+pub mod lateness;
 pub mod measure;
 pub mod platform;
 pub mod play;
@@ -87,6 +88,7 @@ pub async fn run(fault: Fault, world: &mut World, channel: usize, hold: Duration
             return outcome;
         }
     };
+    let late = world.lateness.since(window.begins);
     let channel = &mut world.channels[channel];
     outcome.told = std::mem::take(&mut channel.told);
     for destination in &channel.destinations {
@@ -94,7 +96,7 @@ pub async fn run(fault: Fault, world: &mut World, channel: usize, hold: Duration
         let saw = log.look(|all| sight(&destination.name, all, &world.programme, window));
         outcome.seen.push(saw);
     }
-    let complaints = judge(&spec.limits, &outcome.seen);
+    let complaints = judge(&spec.limits, &outcome.seen, late);
     if !complaints.is_empty() {
         outcome.verdict = Verdict::Fail(complaints);
     }

@@ -12,6 +12,8 @@ mod controller;
 mod destinations;
 #[path = "e2e/disk.rs"]
 mod disk;
+#[path = "e2e/drill.rs"]
+mod drill;
 #[path = "e2e/ffmpeg_versions.rs"]
 mod ffmpeg_versions;
 #[path = "e2e/harness.rs"]

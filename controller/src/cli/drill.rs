@@ -28,7 +28,7 @@ pub struct DrillArgs {
     #[arg(long)]
     json: bool,
     /// How long a fault lasts that has a length
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u64).range(3..=600))]
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u64).range(6..=600))]
     seconds: u64,
     /// Instead of each fault once: random faults to several streams for so many minutes
     #[arg(long, value_name = "MINUTES")]

@@ -16,7 +16,9 @@ pub const FRAME_MS: u64 = 40;
 const FPS: u32 = 25;
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 180;
-const VIDEO_KBPS: u32 = 400;
+/// Small enough for five channels on two cores; large enough that what kernels and pipes keep ahead is
+/// seconds, and not minutes.
+const VIDEO_KBPS: u32 = 1500;
 const SECONDS: &str = "60";
 /// Long enough each that a fault meets a source that is still being read.
 const NAMES: [&str; 3] = ["1.mp4", "2.mp4", "3.mp4"];
@@ -50,7 +52,8 @@ pub async fn make(ffmpeg: &Path, folder: &Path) -> anyhow::Result<Programme> {
 async fn encode(ffmpeg: &Path, number: usize, file: &Path) -> anyhow::Result<()> {
     // Each film's packets occur in no other: another hue, another seed.
     let hue = number * 110;
-    let picture = format!("testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS},hue=h={hue}");
+    let picture =
+        format!("testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS},hue=h={hue},noise=alls=30:allf=t");
     let noise = format!("anoisesrc=color=pink:amplitude=0.1:sample_rate=48000:seed={number}");
     let rate = format!("{VIDEO_KBPS}k");
     let gop = FPS.to_string();

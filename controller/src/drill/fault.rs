@@ -145,7 +145,7 @@ impl Fault {
                 "a dead line: nothing is acknowledged",
             ),
             Self::DestinationStalls => ("destination-stalls", "accepts and reads nothing more"),
-            Self::DestinationSlow => ("destination-slow", "takes half of the bit rate"),
+            Self::DestinationSlow => ("destination-slow", "takes a quarter of the bit rate"),
             Self::DestinationRejectsKey => ("destination-rejects-key", "refuses the stream key"),
             Self::ReaderKilled => ("reader-killed", "kill -9 of the FFmpeg that reads the item"),
             Self::ReaderFrozen => ("reader-frozen", "SIGSTOP of the FFmpeg that reads the item"),
@@ -201,12 +201,12 @@ impl Fault {
             },
             // What was read ahead is played, the slate covers the rest, then the item goes on.
             Self::ReaderFrozen => Limits {
-                slate: Duration::ZERO..=s(11),
-                recovery: s(20),
+                slate: Duration::ZERO..=s(12),
+                recovery: s(25),
                 ..unnoticed
             },
             Self::FolderEmptied | Self::FolderAway => Limits {
-                slate: ms(500)..=hold + s(10),
+                slate: Duration::ZERO..=hold + s(10),
                 recovery: s(8),
                 ..unnoticed
             },

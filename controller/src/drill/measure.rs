@@ -8,7 +8,7 @@ use ingest::receiver::{Connection, Message};
 use ingest::viewer::{Report, outages};
 
 use super::clips::FRAME_MS;
-use super::verdict::Sight;
+use super::verdict::{JITTER, Sight};
 
 /// Pictures are sent every 40 ms; what is longer than this is a hole worth naming.
 const TOLERANCE: Duration = Duration::from_millis(200);
@@ -104,7 +104,7 @@ fn recovery(connections: &[Connection], programme: &Programme, window: Window) -
         .collect();
     arrivals.sort_unstable();
     let returns = arrivals.windows(2).filter(|pair| {
-        pair[1] > window.healed && pair[1] - pair[0] > TOLERANCE && pair[1] > window.begins
+        pair[1] > window.healed && pair[1] - pair[0] > JITTER && pair[1] > window.begins
     });
     let returned = match returns.last() {
         Some(pair) => pair[1],

@@ -16,9 +16,12 @@ use tokio::time::{interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 /// What the kernel may hold back of what nobody reads: a stall is to be felt within tenths of a second.
-const RECEIVE_BUFFER: usize = 32 << 10;
+const RECEIVE_BUFFER: usize = 8 << 10;
 /// How finely a throttled way is doled out.
 const TICK: Duration = Duration::from_millis(20);
+/// Segments of an ordinary line: with the loopback's of 64 KiB a sender's kernel would take a megabyte
+/// ahead, and a slow line would not be felt for as long as that lasts.
+const SEGMENT_BYTES: u32 = 1400;
 const BACKLOG: i32 = 16;
 
 /// How the way behaves.
@@ -31,7 +34,8 @@ pub enum Way {
     /// What arrives is neither acknowledged nor answered, as behind a dead line. Connections that were
     /// running then are reset when this is over: their state on the way is lost.
     HalfOpen,
-    /// Connections are accepted and nothing is read from any.
+    /// Connections are accepted and nothing is read from any. Those of that time are reset when this is
+    /// over: stale media is not to reach the platform behind newer one.
     Stalled,
     /// So many bytes per second.
     Slow(usize),
@@ -90,7 +94,8 @@ impl Proxy {
     /// Changes how the way behaves, for running connections too.
     pub fn set(&self, way: Way) {
         self.orders.send_modify(|orders| {
-            let ends_all = way == Way::Refused || orders.way == Way::HalfOpen;
+            let ends_all =
+                way == Way::Refused || matches!(orders.way, Way::HalfOpen | Way::Stalled);
             orders.reset += u64::from(ends_all);
             orders.way = way;
         });
@@ -254,6 +259,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = bound(address)?;
     // Inherited by accepted sockets, before their window is offered.
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.set_tcp_mss(SEGMENT_BYTES)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
@@ -324,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stalled_way_takes_nothing_and_goes_on() {
+    async fn a_stalled_way_takes_nothing_until_it_is_over() {
         let (platform, _echo) = echo().await;
         let proxy = Proxy::to(platform).unwrap();
         let mut socket = TcpStream::connect(proxy.address()).await.unwrap();

@@ -3,6 +3,7 @@
 //! be read, anything that grows.
 
 mod growth;
+mod record;
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use storage::document::{self, Opened};
 use storage::model::{StreamConfigFile, StreamStateFile};
 
 use self::growth::Growth;
+use self::record::Ears;
 use super::fault::{ALL, Fault};
 use super::measure::{Window, sight};
 use super::verdict::{Complaint, Limits, judge};
@@ -21,7 +23,7 @@ use super::{Outcome, Verdict, run};
 use crate::cli::say;
 
 /// Shortest and longest fault that has a length, in seconds.
-const HOLD_S: (u64, u64) = (3, 10);
+const HOLD_S: (u64, u64) = (6, 10);
 
 /// What came of a soak.
 #[derive(Debug, Default, Serialize)]
@@ -33,6 +35,8 @@ struct Account {
     /// Everything that was not as it should be, in words.
     complaints: Vec<String>,
     growth: Option<growth::Verdict>,
+    /// Gaps that the viewers had, and how exactly the record tells them.
+    record: Option<record::Agreement>,
 }
 
 /// Makes faults for `minutes` and tells; whether all was well.
@@ -95,6 +99,7 @@ async fn soak(
         ..Account::default()
     };
     let mut growth = Growth::begin();
+    let mut ears = Ears::open(world);
     while begun.elapsed() < length {
         let fault = faults[dice.below(faults.len())];
         let channel = dice.below(world.channels.len());
@@ -110,6 +115,11 @@ async fn soak(
         account.note(world, channel, &outcome);
         account.others(world, fault, channel, before);
         account.documents(world);
+        ears.listen(world);
+        if fault == Fault::DestinationSlow {
+            // Thinned out, it is neither on air nor off it: no boundary to agree on.
+            ears.ignore(channel, before);
+        }
         growth.sample(world).await?;
         world.forget();
     }
@@ -117,6 +127,9 @@ async fn soak(
     let verdict = growth.verdict();
     account.complaints.extend(verdict.complaints());
     account.growth = Some(verdict);
+    let agreement = ears.compare(world).await?;
+    account.complaints.extend(agreement.complaints());
+    account.record = Some(agreement);
     Ok(account)
 }
 
@@ -161,6 +174,7 @@ impl Account {
             healed: since,
             ends: Instant::now(),
         };
+        let late = world.lateness.since(since);
         let mut limits = Limits::unnoticed();
         if fault.is_of_the_folder() {
             // They play from it, too.
@@ -179,7 +193,7 @@ impl Account {
                     log.look(|all| sight(&destination.name, all, &world.programme, window))
                 })
                 .collect();
-            for complaint in judge(&limits, &sights) {
+            for complaint in judge(&limits, &sights, late) {
                 let name = fault.spec(Duration::ZERO).name;
                 let (id, hit) = (&channel.id, &world.channels[hit].id);
                 self.complaints

@@ -67,10 +67,21 @@ const FRAME: Duration = Duration::from_millis(super::clips::FRAME_MS + 1);
 /// A viewer's buffer is seconds; a machine under load delivers this much late without a loss.
 pub const JITTER: Duration = Duration::from_millis(500);
 
+/// A machine that is late itself for so long is not the stream's fault, and never for longer.
+const MOST_LATE: Duration = Duration::from_secs(2);
+
 /// What of `sights` is beyond `limits`; the first sight is of the destination the fault was made at.
-pub fn judge(limits: &Limits, sights: &[Sight]) -> Vec<Complaint> {
+/// `late` is how late the machine itself was meanwhile, see [`super::lateness`].
+pub fn judge(limits: &Limits, sights: &[Sight], late: Duration) -> Vec<Complaint> {
+    // Everybody on the way from the worker to the platform is as late as the drill was.
+    let late = (late * 3).min(MOST_LATE);
+    let limits = &Limits {
+        hole: limits.hole.saturating_add(late),
+        recovery: limits.recovery.saturating_add(late),
+        ..limits.clone()
+    };
     let spared = Limits {
-        hole: JITTER,
+        hole: JITTER + late,
         reconnects: 0..=0,
         recovery: Duration::MAX,
         thinned: false,
@@ -225,6 +236,22 @@ mod tests {
             never.contains("0 reconnects"),
             "the fault had no effect: {never}"
         );
+    }
+
+    #[test]
+    fn a_late_machine_is_allowed_for_within_bounds() {
+        let slow = Sight {
+            hole: SECOND * 2,
+            ..quiet("a")
+        };
+        let limits = Limits::unnoticed();
+        assert_eq!(judge(&limits, &[slow.clone()], Duration::ZERO).len(), 1);
+        assert_eq!(judge(&limits, &[slow.clone()], SECOND / 2), []);
+        let dark = Sight {
+            hole: SECOND * 4,
+            ..slow
+        };
+        assert_eq!(judge(&limits, &[dark], SECOND * 60).len(), 1);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio::time::sleep;
 
 use super::clips;
 use super::family::{self, Member};
+use super::lateness::Lateness;
 use super::measure::Programme;
 use super::platform::Platform;
 use super::proxy::Proxy;
@@ -56,6 +57,8 @@ pub struct World {
     pub layout: Layout,
     /// What is played.
     pub programme: Programme,
+    /// How late the machine is.
+    pub lateness: Lateness,
     program: PathBuf,
     settings: Vec<(&'static str, String)>,
     directory: TempDir,
@@ -132,6 +135,7 @@ impl World {
             controller: None,
             channels: Vec::new(),
             programme,
+            lateness: Lateness::watch(),
             program: std::env::current_exe().context("cannot find this program")?,
             settings: settings(config, &layout, &media),
             layout,
@@ -193,18 +197,6 @@ impl World {
             }
             sleep(POLL).await;
         }
-    }
-
-    /// Starts a controller that is expected to refuse; its exit and what it said.
-    ///
-    /// # Errors
-    /// When it cannot be started, or serves after all.
-    pub async fn start_refused(&self) -> anyhow::Result<(supervise::ExitReason, String)> {
-        let mut child = self.spawn_controller()?;
-        let exit = tokio::time::timeout(UP_WITHIN, child.wait())
-            .await
-            .context("the controller serves although it should refuse")?;
-        Ok((exit, tail(&self.log_file()).await))
     }
 
     fn spawn_controller(&self) -> anyhow::Result<Child> {

@@ -10,25 +10,28 @@ use crate::drill::world::World;
 
 /// A hanging publisher is given up within this, or the drill ends its freeze.
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
-/// Half of the films' bit rate, sound included, in bytes.
-const SLOW_BYTES_PER_S: usize = 29_000;
+/// A quarter of what the films need.
+const SLOW_BYTES_PER_S: usize = 50_000;
 
 pub(super) async fn publisher_killed(world: &mut World, channel: usize) -> anyhow::Result<Played> {
+    let before = connections(world, channel).await?;
     let publisher = world.publisher(channel).await?;
     let made = Instant::now();
     publisher.signal(Signal::KILL)?;
-    lost(world, channel).await?;
+    another(world, channel, before).await?;
     Ok(Played::at_once(made))
 }
 
 pub(super) async fn publisher_frozen(world: &mut World, channel: usize) -> anyhow::Result<Played> {
+    let before = connections(world, channel).await?;
     let publisher = world.publisher(channel).await?;
     let made = Instant::now();
     publisher.signal(Signal::STOP)?;
     let ended = tokio::time::timeout(NOTICED_WITHIN, publisher.exited()).await;
     publisher.signal(Signal::CONT)?;
     anyhow::ensure!(ended.is_ok(), "a frozen FFmpeg was not ended");
-    // Nothing has to be waited for: a new one can publish from the first moment on.
+    another(world, channel, before).await?;
+    // Nothing had to be waited for: a new one can publish from the first moment on.
     Ok(Played::at_once(made))
 }
 
@@ -65,9 +68,10 @@ pub(super) async fn slow(
 }
 
 pub(super) async fn resets(world: &mut World, channel: usize) -> anyhow::Result<Played> {
+    let before = connections(world, channel).await?;
     let made = Instant::now();
     world.channels[channel].destinations[0].proxy.reset();
-    lost(world, channel).await?;
+    another(world, channel, before).await?;
     Ok(Played::at_once(made))
 }
 
@@ -98,15 +102,23 @@ async fn way(
     Ok(Played::now())
 }
 
-/// Until the status tells it: what follows must not be taken for the state before.
-async fn lost(world: &mut World, channel: usize) -> anyhow::Result<()> {
-    let limit = Duration::from_secs(5);
-    let is_lost = |status: &serde_json::Value| {
-        let first = &status["destinations"][0];
-        first["state"] != "live" || !first["error"].is_null()
-    };
+/// Connections made to the first destination since its worker started.
+async fn connections(world: &mut World, channel: usize) -> anyhow::Result<u64> {
+    let status = world.status(channel).await?;
+    Ok(made(&status))
+}
+
+fn made(status: &serde_json::Value) -> u64 {
+    status["destinations"][0]["connections"]
+        .as_u64()
+        .unwrap_or_default()
+}
+
+/// Until there is another connection: the state before must not be taken for the one after.
+async fn another(world: &mut World, channel: usize, than: u64) -> anyhow::Result<()> {
+    let is_made = |status: &serde_json::Value| made(status) > than;
     world
-        .until(channel, "the lost destination is told", limit, is_lost)
+        .until(channel, "a new connection", NOTICED_WITHIN, is_made)
         .await
         .map(drop)
 }

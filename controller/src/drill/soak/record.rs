@@ -1,0 +1,273 @@
+//! The air record against what the platforms received: every gap that one has, the other has too, with
+//! the same beginning and end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ingest::viewer::Outage;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::drill::rest;
+use crate::drill::world::World;
+
+/// Shorter ones are a matter of taste: no connection was lost for them.
+const WORTH_NAMING: Duration = Duration::from_millis(700);
+/// How far both may be apart at either end.
+const AGREE_WITHIN: SignedDuration = SignedDuration::from_millis(250);
+/// The newest entries of the journals are imported by then.
+const IMPORTED_WITHIN: Duration = Duration::from_secs(15);
+
+/// Hears the gaps of every destination while the soak goes on.
+#[derive(Debug)]
+pub(super) struct Ears {
+    begun: Instant,
+    /// The same moment by the wall clock, which nobody sets during a soak.
+    begun_at: Timestamp,
+    destinations: Vec<Heard>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    channel: usize,
+    number: usize,
+    /// Arrival of the newest picture.
+    last: Instant,
+    outages: Vec<Outage>,
+    /// Times of which nothing is asked.
+    ignored: Vec<(Instant, Instant)>,
+}
+
+/// How far the record and the platforms agree.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Agreement {
+    /// Gaps that both have.
+    gaps: usize,
+    /// The most they are apart at an end.
+    worst_ms: i64,
+    complaints: Vec<String>,
+}
+
+/// A gap of the record.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    start: Timestamp,
+    end: Timestamp,
+}
+
+// === impl Ears ===
+
+impl Ears {
+    /// From now on.
+    pub(super) fn open(world: &World) -> Self {
+        let begun = Instant::now();
+        let destinations = world
+            .channels
+            .iter()
+            .enumerate()
+            .flat_map(|(channel, it)| (0..it.destinations.len()).map(move |n| (channel, n)))
+            .map(|(channel, number)| Heard {
+                channel,
+                number,
+                last: begun,
+                outages: Vec::new(),
+                ignored: Vec::new(),
+            })
+            .collect();
+        Self {
+            begun,
+            begun_at: Timestamp::now(),
+            destinations,
+        }
+    }
+
+    /// Hears what has come since the last time, before it is forgotten.
+    pub(super) fn listen(&mut self, world: &World) {
+        for heard in &mut self.destinations {
+            let destination = &world.channels[heard.channel].destinations[heard.number];
+            let mut arrivals: Vec<Instant> = destination.platform.log().look(|all| {
+                let messages = all.iter().flat_map(|connection| &connection.messages);
+                let pictures = messages.filter(|m| m.tag.is_picture());
+                pictures
+                    .map(|m| m.arrived)
+                    .filter(|at| *at > heard.last)
+                    .collect()
+            });
+            arrivals.sort_unstable();
+            for arrived in arrivals {
+                if arrived - heard.last > WORTH_NAMING {
+                    heard.outages.push(Outage {
+                        began: heard.last,
+                        ended: Some(arrived),
+                    });
+                }
+                heard.last = arrived;
+            }
+        }
+    }
+
+    /// Nothing is asked of the first destination of `channel` between `since` and now.
+    pub(super) fn ignore(&mut self, channel: usize, since: Instant) {
+        let of_it = |heard: &&mut Heard| heard.channel == channel && heard.number == 0;
+        if let Some(heard) = self.destinations.iter_mut().find(of_it) {
+            heard.ignored.push((since, Instant::now()));
+        }
+    }
+
+    /// Asks for the record, until it has as many gaps as were heard or the time is up.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub(super) async fn compare(&mut self, world: &World) -> anyhow::Result<Agreement> {
+        let asked = Instant::now();
+        loop {
+            self.listen(world);
+            let agreement = self.agreement(world).await?;
+            if agreement.complaints.is_empty() || asked.elapsed() > IMPORTED_WITHIN {
+                return Ok(agreement);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn agreement(&self, world: &World) -> anyhow::Result<Agreement> {
+        let mut agreement = Agreement::default();
+        for heard in &self.destinations {
+            let channel = &world.channels[heard.channel];
+            let name = &channel.destinations[heard.number].name;
+            let path = format!(
+                "/health/incidents?stream_id={}&destination={name}&limit=1000",
+                channel.id
+            );
+            let answer = rest::get(world.address()?, &path).await?;
+            let gaps = gaps(&answer, self.begun_at)?;
+            let ignored = |gap: &Gap| {
+                let within = |(from, to): &(Instant, Instant)| {
+                    gap.start <= self.at(*to) && gap.end >= self.at(*from)
+                };
+                heard.ignored.iter().any(within)
+            };
+            let told: Vec<Gap> = gaps.into_iter().filter(|gap| !ignored(gap)).collect();
+            let seen: Vec<Gap> = heard
+                .outages
+                .iter()
+                .filter_map(|outage| {
+                    let (start, end) = (self.at(outage.began), self.at(outage.ended?));
+                    Some(Gap { start, end })
+                })
+                .filter(|gap| !ignored(gap))
+                .collect();
+            agreement.hold(&format!("{}/{name}", channel.id), &seen, &told);
+        }
+        Ok(agreement)
+    }
+
+    fn at(&self, instant: Instant) -> Timestamp {
+        let since = SignedDuration::try_from(instant.saturating_duration_since(self.begun));
+        self.begun_at + since.unwrap_or_default()
+    }
+}
+
+/// The ended gaps of an answer that began after `since`.
+fn gaps(answer: &Value, since: Timestamp) -> anyhow::Result<Vec<Gap>> {
+    let all = answer["incidents"]
+        .as_array()
+        .context("no list of incidents")?;
+    let mut gaps = Vec::new();
+    for incident in all.iter().filter(|incident| incident["kind"] == "gap") {
+        let time = |name: &str| -> anyhow::Result<Option<Timestamp>> {
+            let text = incident[name].as_str();
+            Ok(text.map(str::parse).transpose()?)
+        };
+        let start = time("start")?.context("an incident without a start")?;
+        if let Some(end) = time("end")?
+            && start >= since
+        {
+            gaps.push(Gap { start, end });
+        }
+    }
+    Ok(gaps)
+}
+
+// === impl Agreement ===
+
+impl Agreement {
+    /// What is in one and not in the other.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.complaints.clone()
+    }
+
+    fn hold(&mut self, whose: &str, seen: &[Gap], told: &[Gap]) {
+        let mut left = told.to_vec();
+        for gap in seen {
+            let Some(nearest) = (0..left.len()).min_by_key(|n| left[*n].apart(gap)) else {
+                self.complaints
+                    .push(format!("{whose}: {gap} is not in the record"));
+                continue;
+            };
+            let nearest = left.remove(nearest);
+            let apart = nearest.apart(gap);
+            if apart <= AGREE_WITHIN {
+                self.gaps += 1;
+                let ms = i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
+                self.worst_ms = self.worst_ms.max(ms);
+            } else {
+                self.complaints
+                    .push(format!("{whose}: {gap} is {nearest} in the record"));
+            }
+        }
+        let long = SignedDuration::try_from(WORTH_NAMING).unwrap_or_default();
+        for gap in left {
+            // The record names shorter ones, too.
+            if gap.end.duration_since(gap.start) > long + AGREE_WITHIN {
+                self.complaints
+                    .push(format!("{whose}: {gap} is in the record alone"));
+            }
+        }
+    }
+}
+
+// === impl Gap ===
+
+impl Gap {
+    /// How far they are apart, at the end where it is more.
+    fn apart(&self, other: &Self) -> SignedDuration {
+        let starts = self.start.duration_since(other.start).abs();
+        starts.max(self.end.duration_since(other.end).abs())
+    }
+}
+
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3} to {:.3}", self.start, self.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(start_ms: i64, end_ms: i64) -> Gap {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        Gap {
+            start: at(start_ms),
+            end: at(end_ms),
+        }
+    }
+
+    #[test]
+    fn a_gap_must_be_in_both_with_the_same_ends() {
+        let mut agreement = Agreement::default();
+        let seen = [gap(1_000, 3_000), gap(10_000, 11_000)];
+        agreement.hold("x/a", &seen, &[gap(1_100, 2_800), gap(10_000, 11_000)]);
+        assert_eq!((agreement.gaps, agreement.worst_ms), (2, 200));
+        assert!(agreement.complaints.is_empty());
+
+        agreement.hold("x/a", &seen, &[gap(1_000, 3_400)]);
+        assert_eq!(agreement.complaints.len(), 2, "{:?}", agreement.complaints);
+        agreement.hold("x/b", &[], &[gap(0, 300), gap(5_000, 8_000)]);
+        assert_eq!(agreement.complaints.len(), 3);
+        assert!(agreement.complaints[2].contains("in the record alone"));
+    }
+}
