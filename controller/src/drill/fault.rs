@@ -173,7 +173,6 @@ impl Fault {
             | Self::StateReadOnly
             | Self::WorkerUpgraded
             | Self::ReaderKilled
-            | Self::FileTruncated
             | Self::FileDeleted
             | Self::SkipStorm => unnoticed,
             Self::WorkerKilled | Self::WorkerAndFfmpegsKilled => Limits {
@@ -197,6 +196,11 @@ impl Fault {
                 reconnects: 0..=hold.as_secs() as usize,
                 recovery: s(5),
                 thinned: true,
+                ..unnoticed
+            },
+            // The packet at the cut may be half of one: a picture that is in no file.
+            Self::FileTruncated => Limits {
+                slate: Duration::ZERO..=ms(100),
                 ..unnoticed
             },
             // What was read ahead is played, the slate covers the rest, then the item goes on.

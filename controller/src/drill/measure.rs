@@ -103,10 +103,10 @@ fn recovery(connections: &[Connection], programme: &Programme, window: Window) -
         .map(|m| m.arrived)
         .collect();
     arrivals.sort_unstable();
-    let returns = arrivals.windows(2).filter(|pair| {
+    let mut returns = arrivals.windows(2).filter(|pair| {
         pair[1] > window.healed && pair[1] - pair[0] > JITTER && pair[1] > window.begins
     });
-    let returned = match returns.last() {
+    let returned = match returns.next_back() {
         Some(pair) => pair[1],
         None => window.healed,
     };

@@ -35,7 +35,7 @@ struct Account {
     /// Everything that was not as it should be, in words.
     complaints: Vec<String>,
     growth: Option<growth::Verdict>,
-    /// Gaps that the viewers had, and how exactly the record tells them.
+    /// Gaps that the viewers had, and how exactly the air record tells them.
     record: Option<record::Agreement>,
 }
 
@@ -127,9 +127,12 @@ async fn soak(
     let verdict = growth.verdict();
     account.complaints.extend(verdict.complaints());
     account.growth = Some(verdict);
-    let agreement = ears.compare(world).await?;
-    account.complaints.extend(agreement.complaints());
-    account.record = Some(agreement);
+    account.record = ears.compare(world).await?;
+    let told = account
+        .record
+        .iter()
+        .flat_map(record::Agreement::complaints);
+    account.complaints.extend(told);
     Ok(account)
 }
 

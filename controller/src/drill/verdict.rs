@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn told(limits: &Limits, sights: &[Sight]) -> String {
-        let all: Vec<_> = judge(limits, sights)
+        let all: Vec<_> = judge(limits, sights, Duration::ZERO)
             .iter()
             .map(Complaint::to_string)
             .collect();

@@ -21,7 +21,9 @@ fn drill(arguments: &[&str], limit: Duration) -> (i32, Value, String) {
     command.arg(limit.as_secs().to_string());
     command.arg(program).arg("drill").arg("--json");
     command.args(arguments).stdin(Stdio::null());
-    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.env("WORKER_BIN", binary("stream-worker"));
     command.env("STATE_DIR", temporary.path());
     let output = command.output().expect("starting the drill");
@@ -51,7 +53,11 @@ fn every_fault_of_the_drill_stays_within_its_limits() {
     assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
     assert_eq!((code, &report["passed"]), (0, &Value::Bool(true)));
     assert!(outcomes.len() >= 20, "{said}");
-    assert!(begun.elapsed() < Duration::from_secs(360), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(360),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 /// `SOAK_MINUTES` makes it longer; `scripts/soak.sh` is the half-hour one.
@@ -71,7 +77,9 @@ fn an_interrupted_drill_leaves_nothing_behind() {
     let mut command = process::command(binary("stream-controller"));
     command.args(["drill", "--only", "operator-slate", "--seconds", "600"]);
     command.env("WORKER_BIN", binary("stream-worker"));
-    command.env("STATE_DIR", temporary.path()).env("TMPDIR", temporary.path());
+    command
+        .env("STATE_DIR", temporary.path())
+        .env("TMPDIR", temporary.path());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut drill = Child::spawn(&mut command);
     let mark = temporary.path();
@@ -87,6 +95,9 @@ fn an_interrupted_drill_leaves_nothing_behind() {
     e2e::wait::until("all is gone", Duration::from_secs(5), || {
         process::family(None, mark).is_empty().then_some(())
     });
-    let left: Vec<_> = std::fs::read_dir(temporary.path()).unwrap().flatten().collect();
+    let left: Vec<_> = std::fs::read_dir(temporary.path())
+        .unwrap()
+        .flatten()
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hyper::{Method, StatusCode};
 use ingest::viewer::Outage;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -115,23 +116,26 @@ impl Ears {
         }
     }
 
-    /// Asks for the record, until it has as many gaps as were heard or the time is up.
+    /// Asks for the record, until it agrees with what was heard or the time is up; `None` where no record
+    /// is kept.
     ///
     /// # Errors
     /// When it cannot be had.
-    pub(super) async fn compare(&mut self, world: &World) -> anyhow::Result<Agreement> {
+    pub(super) async fn compare(&mut self, world: &World) -> anyhow::Result<Option<Agreement>> {
         let asked = Instant::now();
         loop {
             self.listen(world);
-            let agreement = self.agreement(world).await?;
+            let Some(agreement) = self.agreement(world).await? else {
+                return Ok(None);
+            };
             if agreement.complaints.is_empty() || asked.elapsed() > IMPORTED_WITHIN {
-                return Ok(agreement);
+                return Ok(Some(agreement));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
-    async fn agreement(&self, world: &World) -> anyhow::Result<Agreement> {
+    async fn agreement(&self, world: &World) -> anyhow::Result<Option<Agreement>> {
         let mut agreement = Agreement::default();
         for heard in &self.destinations {
             let channel = &world.channels[heard.channel];
@@ -140,7 +144,10 @@ impl Ears {
                 "/health/incidents?stream_id={}&destination={name}&limit=1000",
                 channel.id
             );
-            let answer = rest::get(world.address()?, &path).await?;
+            let (status, answer) = rest::call(world.address()?, Method::GET, &path, None).await?;
+            if status == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
             let gaps = gaps(&answer, self.begun_at)?;
             let ignored = |gap: &Gap| {
                 let within = |(from, to): &(Instant, Instant)| {
@@ -160,7 +167,7 @@ impl Ears {
                 .collect();
             agreement.hold(&format!("{}/{name}", channel.id), &seen, &told);
         }
-        Ok(agreement)
+        Ok(Some(agreement))
     }
 
     fn at(&self, instant: Instant) -> Timestamp {
