@@ -7,8 +7,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -184,11 +182,7 @@ async fn carry(socket: TcpStream, platform: SocketAddr, mut told: watch::Receive
         return;
     };
     let _ = onward.set_nodelay(true);
-    let Ok(own) = SockRef::from(&socket).try_clone() else {
-        return;
-    };
-    let (from_publisher, to_publisher) = socket.into_split();
-    let (from_platform, to_platform) = onward.into_split();
+    let own = SockRef::from(&socket);
     let orders = told.clone();
     let lost = async {
         let stirred = |orders: &Orders| orders.reset != born || orders.way == Way::HalfOpen;
@@ -197,7 +191,7 @@ async fn carry(socket: TcpStream, platform: SocketAddr, mut told: watch::Receive
             Err(_) => true,
         };
         // From now on it is as good as lost; the reset follows when the line is back.
-        if !over && deaf(&SockRef::from(&own), true).is_ok() {
+        if !over && deaf(&own, true).is_ok() {
             // The drill has ended if it fails.
             let _ = told.wait_for(|orders| orders.reset != born).await;
         }
@@ -205,14 +199,16 @@ async fn carry(socket: TcpStream, platform: SocketAddr, mut told: watch::Receive
         let _ = own.set_linger(Some(Duration::ZERO));
     };
     tokio::select! {
-        () = pump(from_publisher, to_platform, orders.clone()) => {}
-        () = pump(from_platform, to_publisher, orders) => {}
+        () = pump(&socket, &onward, orders.clone()) => {}
+        () = pump(&onward, &socket, orders) => {}
         () = lost => {}
     }
 }
 
 /// Moves bytes as the way allows, until one end is closed.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut told: watch::Receiver<Orders>) {
+///
+/// Both ends are borrowed, not split: a half that is dropped says goodbye, and a reset must not.
+async fn pump(from: &TcpStream, to: &TcpStream, mut told: watch::Receiver<Orders>) {
     let mut buffer = vec![0; RECEIVE_BUFFER];
     let mut tick = interval(TICK);
     loop {
@@ -231,7 +227,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut told: watch::
             }
         };
         let read = tokio::select! {
-            read = from.read(&mut buffer[..room]) => read,
+            read = read(from, &mut buffer[..room]) => read,
             changed = told.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
@@ -240,12 +236,34 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut told: watch::
         match read {
             Ok(0) | Err(_) => return,
             Ok(read) => {
-                if to.write_all(&buffer[..read]).await.is_err() {
+                if write_all(to, &buffer[..read]).await.is_err() {
                     return;
                 }
             }
         }
     }
+}
+
+async fn read(from: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        from.readable().await?;
+        match from.try_read(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
+
+async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn bound(address: SocketAddr) -> io::Result<Socket> {
@@ -267,6 +285,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::timeout;
 
     use super::*;
