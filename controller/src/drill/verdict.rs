@@ -245,8 +245,11 @@ mod tests {
             ..quiet("a")
         };
         let limits = Limits::unnoticed();
-        assert_eq!(judge(&limits, &[slow.clone()], Duration::ZERO).len(), 1);
-        assert_eq!(judge(&limits, &[slow.clone()], SECOND / 2), []);
+        assert_eq!(
+            judge(&limits, std::slice::from_ref(&slow), Duration::ZERO).len(),
+            1
+        );
+        assert_eq!(judge(&limits, std::slice::from_ref(&slow), SECOND / 2), []);
         let dark = Sight {
             hole: SECOND * 4,
             ..slow
