@@ -435,6 +435,7 @@ fn any_config() -> impl Strategy<Value = StreamConfig> {
                                 name,
                                 url: format!("rtmp://{host}/{app}"),
                                 key_env: keyed.then(|| "A_KEY".to_owned()),
+                                renew_after_s: keyed.then_some(86_400),
                             },
                         )
                         .collect(),

@@ -156,7 +156,7 @@ fn of_destinations(to: &mut Exposition, streams: &[StreamStatus]) {
         }
     }
     type Read = fn(&DestinationReport) -> Option<f64>;
-    let families: [(&str, Kind, &str, Read); 6] = [
+    let families: [(&str, Kind, &str, Read); 10] = [
         (
             "destination_retry_count",
             Kind::Gauge,
@@ -180,6 +180,30 @@ fn of_destinations(to: &mut Exposition, streams: &[StreamStatus]) {
             Kind::Gauge,
             "Bytes the peer acknowledged in this connection.",
             |d| d.bytes_acked.map(|bytes| bytes as f64),
+        ),
+        (
+            "destination_unacked_bytes",
+            Kind::Gauge,
+            "Bytes written to the connection that the peer has not acknowledged.",
+            |d| d.unacked_bytes.map(|bytes| bytes as f64),
+        ),
+        (
+            "destination_rtt_seconds",
+            Kind::Gauge,
+            "Smoothed round trip to the peer.",
+            |d| d.rtt_ms.map(|ms| ms / 1000.0),
+        ),
+        (
+            "destination_retransmits",
+            Kind::Gauge,
+            "Segments sent again in this connection.",
+            |d| d.retransmits.map(|segments| segments as f64),
+        ),
+        (
+            "destination_behind_seconds",
+            Kind::Gauge,
+            "Media that has come and that the peer has not acknowledged.",
+            |d| Some(d.behind_s),
         ),
         (
             "destination_dropped_frames_total",

@@ -231,6 +231,7 @@ pub(crate) fn default_config(keyring: &Keyring) -> StreamConfigFile {
             name: (*name).to_owned(),
             url: (*url).to_owned(),
             key_env: Some((*key).to_owned()),
+            renew_after_s: None,
         })
         .collect();
     let main = StreamConfig {

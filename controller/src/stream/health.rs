@@ -122,6 +122,7 @@ impl Shortfall {
                         .as_ref()
                         .and_then(|on_air| slate(on_air, report))
                 })
+                .or_else(|| report.destinations.iter().find_map(slow))
                 .or(dropping),
         )
     }
@@ -162,6 +163,13 @@ fn destination_down(destination: &DestinationReport) -> ErrorReport {
         message: format!("{name} is not receiving the stream"),
         hint: "it is connected again by itself; the other destinations are not affected".into(),
     }
+}
+
+/// A destination that gets everything, and ever later: frames will be dropped.
+fn slow(destination: &DestinationReport) -> Option<ErrorReport> {
+    let error = destination.error.as_ref()?;
+    let is_slow = destination.state == DestinationState::Live && error.error_type == "slow";
+    is_slow.then(|| destination_down(destination))
 }
 
 fn slate(on_air: &OnAir, report: &WorkerReport) -> Option<ErrorReport> {
@@ -261,6 +269,7 @@ mod tests {
             unacked_bytes: None,
             rtt_ms: None,
             retransmits: None,
+            behind_s: 0.0,
             bitrate_kbps: 0,
             dropped_frames: 0,
             connections: 1,
@@ -339,6 +348,21 @@ mod tests {
         let on_air = wished.on_air.as_mut().expect("made with one");
         on_air.slate = Some(SlateCause::Operator);
         assert_eq!(shortfall(&wished), None);
+    }
+
+    #[test]
+    fn a_slow_destination_falls_short_and_one_that_was_lost_a_while_ago_does_not() {
+        let with = |error_type: &str| {
+            let mut live = destination("a", DestinationState::Live);
+            live.error = Some(ErrorReport {
+                error_type: error_type.to_owned(),
+                message: String::new(),
+                hint: String::new(),
+            });
+            shortfall(&report(Some(OnAirKind::Programme), vec![live]))
+        };
+        assert_eq!(with("slow").as_deref(), Some("slow"));
+        assert_eq!(with("connection_lost"), None);
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub struct DestinationConfig {
     /// Variable that holds the stream key; absent: `url` names the whole path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
+    /// A connection this old is made anew at the next join between two items, seconds
+    /// (10–2000000); absent: shortly before the platform would end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_after_s: Option<u32>,
 }
 
 /// Back-off of a destination: `initial_s`, then × `factor` up to `max_s`, each ±20 % jitter.

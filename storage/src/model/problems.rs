@@ -202,6 +202,8 @@ fn destination(fields: &mut Fields<'_>) -> DestinationConfig {
         name: fields.required_checked("name", check::name),
         url: fields.required_checked("url", check::destination_url),
         key_env: fields.optional_checked("key_env", check::variable),
+        // 24 days is what FLV's clock lasts.
+        renew_after_s: fields.optional_integer("renew_after_s", 10..=2_000_000),
     }
 }
 

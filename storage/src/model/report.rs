@@ -138,6 +138,10 @@ pub struct DestinationReport {
     /// Segments sent again in this connection; `None` where it cannot be read.
     #[serde(default)]
     pub retransmits: Option<u64>,
+    /// Seconds of media that have come and that the peer has not acknowledged, beyond the distance
+    /// the connection began with: more than 3 is `slow`.
+    #[serde(default)]
+    pub behind_s: f64,
     /// Mean of the last seconds.
     pub bitrate_kbps: u32,
     /// Video frames dropped because the destination was too slow, since the worker started.

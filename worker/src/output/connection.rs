@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const FIRST_LOOKS_EVERY: Duration = Duration::from_millis(50);
 /// What the bit rate is the mean of.
 const RATE_OVER: Duration = Duration::from_secs(5);
+/// Where next to nothing is handed over, what waits in the socket is no measure of time.
+const BEHIND_AT_MOST_S: f64 = 60.0;
 /// Media taken from the queue at once; more would be outside the queue's limits for too long.
 const TAKE_BYTES: usize = 256 * 1024;
 /// What is due within this is taken with what is due now: fewer, larger writes.
@@ -48,6 +50,8 @@ pub struct Outcome {
     pub end: End,
     /// After this instant nothing was delivered any more.
     pub dark_since: Instant,
+    /// For how long it had delivered; `None`: it never did.
+    pub delivered_for: Option<Duration>,
 }
 
 /// What is new at a look.
@@ -61,6 +65,8 @@ pub struct Observation {
     pub delivery: Option<Delivery>,
     /// When the newest of it was delivered.
     pub delivered_at: Instant,
+    /// Media that has come and is not acknowledged, as far as it has waited longer than it was to.
+    pub behind: Duration,
     /// Mean of the last seconds.
     pub bitrate_kbps: u32,
 }
@@ -124,11 +130,12 @@ impl Connection<'_> {
             match event {
                 Event::Close => {
                     self.sink.close().await;
-                    return Outcome::new(End::Closed, now);
+                    return course.ends(End::Closed, now, now);
                 }
                 Event::SinkEnded => {
                     let dark_since = course.progress.dark_since(now);
-                    return Outcome::new(End::Failed(self.sink.ended(self.url).await), dark_since);
+                    let failure = self.sink.ended(self.url).await;
+                    return course.ends(End::Failed(failure), dark_since, now);
                 }
                 Event::Begin(Beginning { headers, origin_ms }) => {
                     course.under_way = Some(UnderWay {
@@ -139,12 +146,12 @@ impl Connection<'_> {
                 Event::Due => {
                     if self.fill(&mut course, now) == Filled::RenewalDue {
                         self.sink.close().await;
-                        return Outcome::new(End::Renewed, now);
+                        return course.ends(End::Renewed, now, now);
                     }
                 }
                 Event::Taken(bytes) => course.taken(bytes, now),
                 Event::Look => {
-                    let seen = course.look(now);
+                    let seen = course.look(self.queue, now);
                     observe(seen);
                     match seen.look {
                         Look::Quiet => {}
@@ -153,7 +160,7 @@ impl Connection<'_> {
                             let dark_since = course.progress.dark_since(now);
                             self.sink.tear_down().await;
                             let failure = Failure::held(held, self.url);
-                            return Outcome::new(End::Failed(failure), dark_since);
+                            return course.ends(End::Failed(failure), dark_since, now);
                         }
                     }
                 }
@@ -259,14 +266,6 @@ enum Filled {
     RenewalDue,
 }
 
-// === impl Outcome ===
-
-impl Outcome {
-    fn new(end: End, dark_since: Instant) -> Self {
-        Self { end, dark_since }
-    }
-}
-
 // === impl Course ===
 
 impl Course {
@@ -289,15 +288,46 @@ impl Course {
         }
     }
 
-    fn look(&mut self, now: Instant) -> Observation {
+    fn ends(&self, end: End, dark_since: Instant, now: Instant) -> Outcome {
+        let pace = self.under_way.as_ref().map(|under_way| &under_way.pace);
+        let since = pace.and_then(Pace::delivers_since);
+        Outcome {
+            end,
+            dark_since,
+            delivered_for: since.map(|since| now.saturating_duration_since(since)),
+        }
+    }
+
+    /// What waits here beyond its time, and what waits in the socket.
+    fn behind(
+        &self,
+        queue: &Queue,
+        delivery: Option<&Delivery>,
+        kbps: u32,
+        now: Instant,
+    ) -> Duration {
+        let Some(UnderWay { pace, .. }) = &self.under_way else {
+            return Duration::ZERO;
+        };
+        let due = queue.front_dts_ms().map(|dts_ms| pace.due(dts_ms));
+        let here = due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        let unacked = delivery.map_or(0, |delivery| delivery.unacked_bytes);
+        let there_s = unacked as f64 * 8.0 / 1000.0 / f64::from(kbps.max(1));
+        here + Duration::from_secs_f64(there_s.min(BEHIND_AT_MOST_S))
+    }
+
+    fn look(&mut self, queue: &Queue, now: Instant) -> Observation {
         let delivery = self.probe.ask();
+        let bitrate_kbps = self.meter.kbps(now);
+        let behind = self.behind(queue, delivery.as_ref(), bitrate_kbps, now);
         let feed = self.under_way.as_ref().map(|under_way| &under_way.feed);
         Observation {
             look: self.progress.look(delivery, now),
             media_ms: feed.map_or(0, Feed::media_ms),
             delivery,
             delivered_at: self.progress.delivered_at(now),
-            bitrate_kbps: self.meter.kbps(now),
+            behind,
+            bitrate_kbps,
         }
     }
 }

@@ -1,11 +1,16 @@
 //! Why a destination does not get the stream, as the program decides by it and an operator reads it.
 
 use std::fmt;
+use std::time::Duration;
 
 use storage::model::{DarkCause, ErrorReport};
 
+use super::knock::Knock;
 use super::stall::{HALF_OPEN_AFTER, Held, STALLED_AFTER};
 use crate::ffmpeg::classify::Complaint;
+
+/// A connection that ends this soon after the first delivery was not wanted by the server.
+const CLOSED_AT_ONCE: Duration = Duration::from_secs(2);
 
 /// One failure of one destination. Never holds a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +98,19 @@ impl Failure {
         }
     }
 
+    /// A connection that was lost when media had flowed for `delivered_for`: so soon after the key
+    /// was taken, that is how platforms refuse one.
+    pub fn after_delivery(self, delivered_for: Option<Duration>) -> Self {
+        let at_once = delivered_for.is_some_and(|time| time < CLOSED_AT_ONCE);
+        match self.kind {
+            FailureKind::Peer(Complaint::Lost) if at_once => Self {
+                kind: FailureKind::Peer(Complaint::ClosedAtPublish),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// As it stands in status answers.
     pub fn report(&self) -> ErrorReport {
         ErrorReport {
@@ -152,6 +170,29 @@ impl FailureKind {
             Self::ArgvSecretRefused | Self::KeyMissing | Self::KeyUnusable | Self::UrlUnusable => {
                 DarkCause::GivenUp
             }
+        }
+    }
+
+    /// What shows that another try may succeed; `None`: only another try does.
+    pub fn knock(self) -> Option<Knock> {
+        match self {
+            Self::Peer(Complaint::Refused | Complaint::TimedOut | Complaint::Dns)
+            | Self::HalfOpen => Some(Knock::Connect),
+            Self::Peer(Complaint::Lost) | Self::Stalled => Some(Knock::Greet),
+            // A key is not tried more often than its ladder says.
+            Self::Peer(
+                Complaint::Tls
+                | Complaint::Rejected
+                | Complaint::Occupied
+                | Complaint::ClosedAtPublish,
+            )
+            | Self::FfmpegStalled
+            | Self::FfmpegExited
+            | Self::FfmpegUnusable
+            | Self::ArgvSecretRefused
+            | Self::KeyMissing
+            | Self::KeyUnusable
+            | Self::UrlUnusable => None,
         }
     }
 
@@ -230,5 +271,19 @@ impl FailureKind {
             Self::KeyUnusable => "copy the stream key anew from the platform's dashboard",
             Self::UrlUnusable => "write it as rtmp://host/app, rtmps://host/app or srt://host:port",
         }
+    }
+}
+
+/// What an operator is told of a destination that takes the stream, and not as fast as it comes.
+pub fn slow(url: &str, behind_s: f64, dropped_frames: u64) -> ErrorReport {
+    ErrorReport {
+        error_type: "slow".to_owned(),
+        message: format!(
+            "{url} takes the stream slower than it comes: {behind_s:.1} s behind, \
+             {dropped_frames} frames dropped so far"
+        ),
+        hint: "the way to the server is slower than the stream: lower format.video_kbps, or look \
+               at this machine's uplink. Nothing is connected anew for it"
+            .to_owned(),
     }
 }

@@ -38,6 +38,11 @@ impl Pace {
         is_news
     }
 
+    /// Since when the peer takes media.
+    pub fn delivers_since(&self) -> Option<Instant> {
+        self.delivers_since
+    }
+
     /// When what has this decode time may be given.
     pub fn due(&self, dts_ms: i64) -> Instant {
         let behind_ms = dts_ms.saturating_sub(self.origin_ms + HEAD_MS);

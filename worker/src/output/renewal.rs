@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 /// From this share of the limit on, a join is taken.
-const AT_JOIN_PERCENT: u128 = 75;
+const AT_JOIN_PERCENT: u32 = 75;
 /// From this share of the limit on, any keyframe is.
-const FORCED_PERCENT: u128 = 95;
+const FORCED_PERCENT: u32 = 95;
 
 const HOUR: u64 = 3600;
 const TWITCH_LIMIT: Duration = Duration::from_secs(48 * HOUR);
@@ -19,6 +19,8 @@ const CLOCK_LIMIT: Duration = Duration::from_secs(24 * 24 * HOUR);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {
     limit: Duration,
+    /// From this age on, a join is taken.
+    at_join_after: Duration,
 }
 
 /// Kinds of keyframe at which a connection can be renewed.
@@ -31,26 +33,30 @@ pub enum Opportunity {
 }
 
 impl Renewal {
-    /// For connections to `host`.
-    pub fn of(host: &str) -> Self {
+    /// For connections to `host`, at joins from `after_s` on where that is wished.
+    pub fn of(host: &str, after_s: Option<u32>) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let within = |domain: &str| {
             host.strip_suffix(domain)
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         let twitch = within("twitch.tv") || within("live-video.net");
+        let limit = if twitch { TWITCH_LIMIT } else { CLOCK_LIMIT };
+        let latest = limit * AT_JOIN_PERCENT / 100;
+        let wished = after_s.map(|secs| Duration::from_secs(secs.into()));
         Self {
-            limit: if twitch { TWITCH_LIMIT } else { CLOCK_LIMIT },
+            limit,
+            at_join_after: wished.unwrap_or(latest).min(latest),
         }
     }
 
     /// Whether a connection of this age is to be renewed at this keyframe.
     pub fn is_due(self, age: Duration, at: Opportunity) -> bool {
-        let percent = match at {
-            Opportunity::Join => AT_JOIN_PERCENT,
-            Opportunity::Keyframe => FORCED_PERCENT,
+        let from = match at {
+            Opportunity::Join => self.at_join_after,
+            Opportunity::Keyframe => self.limit * FORCED_PERCENT / 100,
         };
-        age.as_millis() * 100 >= self.limit.as_millis() * percent
+        age >= from
     }
 }
 
@@ -67,7 +73,7 @@ mod tests {
             "twitch.tv",
             "ingest.global-contribute.live-video.net",
         ] {
-            assert_eq!(Renewal::of(host).limit, TWITCH_LIMIT, "{host}");
+            assert_eq!(Renewal::of(host, None).limit, TWITCH_LIMIT, "{host}");
         }
         for host in [
             "nottwitch.tv",
@@ -76,18 +82,29 @@ mod tests {
             "",
             "127.0.0.1",
         ] {
-            assert_eq!(Renewal::of(host).limit, CLOCK_LIMIT, "{host}");
+            assert_eq!(Renewal::of(host, None).limit, CLOCK_LIMIT, "{host}");
         }
     }
 
     #[test]
     fn a_join_is_taken_from_three_quarters_on_and_any_keyframe_near_the_end() {
-        let renewal = Renewal::of("live.twitch.tv");
+        let renewal = Renewal::of("live.twitch.tv", None);
         let hours = |h: f64| Duration::from_secs_f64(h * 3600.0);
         assert!(!renewal.is_due(hours(35.9), Opportunity::Join));
         assert!(renewal.is_due(hours(36.0), Opportunity::Join));
         assert!(!renewal.is_due(hours(45.5), Opportunity::Keyframe));
         assert!(renewal.is_due(hours(45.6), Opportunity::Keyframe));
+    }
+
+    #[test]
+    fn a_join_may_be_wished_for_earlier_and_never_later() {
+        let hours = |h: u64| Duration::from_secs(h * HOUR);
+        let daily = Renewal::of("live.twitch.tv", Some(24 * 3600));
+        assert!(!daily.is_due(hours(23), Opportunity::Join));
+        assert!(daily.is_due(hours(24), Opportunity::Join));
+        assert!(!daily.is_due(hours(45), Opportunity::Keyframe));
+        let weekly = Renewal::of("live.twitch.tv", Some(7 * 24 * 3600));
+        assert!(weekly.is_due(hours(36), Opportunity::Join));
     }
 
     proptest! {
@@ -97,7 +114,7 @@ mod tests {
         fn no_connection_in_sixty_days_reaches_its_limit(
             gop_s in 1u64..60, item_s in 60u64..7200, twitch: bool,
         ) {
-            let renewal = Renewal::of(if twitch { "live.twitch.tv" } else { "a.rtmp.youtube.com" });
+            let renewal = Renewal::of(if twitch { "live.twitch.tv" } else { "a.rtmp.youtube.com" }, None);
             let (mut began, mut longest, mut renewals) = (0, 0, 0);
             let mut now = 0;
             while now < 60 * 24 * HOUR {

@@ -6,7 +6,7 @@
 //!     ▲                        │  failed() / renewed()     │
 //!     └────────────────────────┴───────────────────────────┘
 //!  Waiting is shown as `connecting` (at once), `backoff`, or `rejected`: refused three times in a
-//!  row. Where the server said so the wait is the longest one. stopped() ends it from anywhere; failed() does when a retry
+//!  row. Where the server said so the wait is the longest one. It may end early: knocked(). stopped() ends it from anywhere; failed() does when a retry
 //!  cannot help or all allowed ones were made.
 //! ```
 
@@ -19,10 +19,15 @@ use supervise::backoff::{Backoff, Next, Policy};
 use tokio::time::Instant;
 
 use super::failure::{Failure, FailureKind};
+use super::knock::Knock;
 use crate::ffmpeg::classify::Complaint;
 
 /// Refusals in a row after which the key is taken for wrong.
 const REJECTIONS: u32 = 3;
+/// While a destination is waited for, it is asked this often whether it is there.
+const KNOCK_EVERY: Duration = Duration::from_millis(1_500);
+/// Each answer that was followed by a failure all the same doubles that, up to here.
+const KNOCK_EVERY_AT_MOST: Duration = Duration::from_secs(60);
 /// Health of this length forgets all failures.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
@@ -43,6 +48,9 @@ pub struct Machine {
     policy: Policy,
     backoff: Backoff,
     rejections: u32,
+    /// Knocks that were answered and followed by a failure all the same.
+    knocks_in_vain: u32,
+    knocked: bool,
     connections: u64,
     failure: Option<Failure>,
 }
@@ -71,8 +79,13 @@ enum Waiting {
 pub enum Step {
     /// Make a connection.
     Connect,
-    /// Ask again then.
-    WaitUntil(Instant),
+    /// Ask again then, or when a knock was answered.
+    Wait {
+        /// Then.
+        until: Instant,
+        /// How to knock, and how often.
+        knock: Option<(Knock, Duration)>,
+    },
     /// Nothing any more.
     Rest,
 }
@@ -119,6 +132,8 @@ impl Machine {
             policy,
             backoff: Backoff::new(policy),
             rejections: 0,
+            knocks_in_vain: 0,
+            knocked: false,
             connections: 0,
             failure: None,
         }
@@ -127,7 +142,10 @@ impl Machine {
     /// What to do now.
     pub fn step(&self, now: Instant) -> Step {
         match self.phase {
-            Phase::Waiting { until, .. } if until > now => Step::WaitUntil(until),
+            Phase::Waiting { until, .. } if until > now => Step::Wait {
+                until,
+                knock: self.knock(),
+            },
             Phase::Waiting { .. } | Phase::Connecting | Phase::Live => Step::Connect,
             Phase::Stopped => Step::Rest,
         }
@@ -143,11 +161,24 @@ impl Machine {
     pub fn delivering(&mut self, at: Moment) {
         if self.phase != Phase::Live {
             self.enter(Phase::Live, at);
-            self.rejections = 0;
+            self.knocks_in_vain = 0;
+            self.knocked = false;
+            if !self.was_closed_at_publish() {
+                self.rejections = 0;
+            }
         }
         self.backoff.healthy_since(at.now);
         if self.backoff.attempts() == 0 {
             self.failure = None;
+            self.rejections = 0;
+        }
+    }
+
+    /// The destination answered while it was waited for: the next try is now.
+    pub fn knocked(&mut self, at: Moment) {
+        if let Phase::Waiting { until, .. } = &mut self.phase {
+            *until = at.now;
+            self.knocked = true;
         }
     }
 
@@ -182,6 +213,9 @@ impl Machine {
             }
         };
         self.failure = Some(failure);
+        if std::mem::take(&mut self.knocked) {
+            self.knocks_in_vain += 1;
+        }
         self.enter(
             match next {
                 Some((after, shown)) => Phase::Waiting {
@@ -263,6 +297,18 @@ impl Machine {
     /// The last failure, until a minute of health has passed over it.
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
+    }
+
+    /// Some platforms take media for a second before they refuse its key.
+    fn was_closed_at_publish(&self) -> bool {
+        let kind = self.failure.as_ref().map(|failure| failure.kind);
+        kind == Some(FailureKind::Peer(Complaint::ClosedAtPublish))
+    }
+
+    fn knock(&self) -> Option<(Knock, Duration)> {
+        let knock = self.failure.as_ref()?.kind.knock()?;
+        let every = KNOCK_EVERY.saturating_mul(1 << self.knocks_in_vain.min(10));
+        Some((knock, every.min(KNOCK_EVERY_AT_MOST)))
     }
 
     fn enter(&mut self, phase: Phase, at: Moment) {

@@ -13,6 +13,7 @@ use storage::model::DestinationConfig;
 use storage::secret::Secret;
 
 use super::failure::{Failure, FailureKind};
+use super::knock::Door;
 use crate::ffmpeg::publish::{MAX_PRESET_VALUE_BYTES, PresetLine, Protocol};
 
 /// How FFmpeg can be given a key.
@@ -33,6 +34,8 @@ pub struct Target {
     pub protocol: Protocol,
     /// The host alone.
     pub host: String,
+    /// Where it can be asked for cheaply; nothing over UDP can.
+    pub door: Option<Door>,
     /// FFmpeg's argument; secret only with [`KeyPassing::Argument`].
     pub address: Secret,
     /// What goes through the pipe.
@@ -43,6 +46,7 @@ pub struct Target {
 struct Parts<'a> {
     protocol: Protocol,
     host: &'a str,
+    port: Option<u16>,
     path: &'a str,
 }
 
@@ -63,6 +67,7 @@ impl Target {
         let plain = Self {
             protocol: parts.protocol,
             host: parts.host.to_owned(),
+            door: parts.door(),
             address: Secret::new(&*config.url),
             preset: Vec::new(),
         };
@@ -92,6 +97,21 @@ impl Target {
             }
         };
         Ok(Self { preset, ..plain })
+    }
+}
+
+impl Parts<'_> {
+    fn door(&self) -> Option<Door> {
+        let usual = match self.protocol {
+            Protocol::Rtmp => 1935,
+            Protocol::Rtmps => 443,
+            Protocol::Srt => return None,
+        };
+        Some(Door {
+            host: self.host.to_owned(),
+            port: self.port.unwrap_or(usual),
+            speaks_rtmp: self.protocol == Protocol::Rtmp,
+        })
     }
 }
 
@@ -139,14 +159,16 @@ fn parts(url: &str) -> Option<Parts<'_>> {
     let host = authority
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
-    let host = match host.strip_prefix('[') {
-        Some(address) => address.split_once(']')?.0,
-        None => host.split_once(':').map_or(host, |(host, _)| host),
+    let (host, port) = match host.strip_prefix('[') {
+        Some(address) => address.split_once(']')?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
+    let port = port.strip_prefix(':').and_then(|port| port.parse().ok());
     let app_fits = path.len() <= MAX_PRESET_VALUE_BYTES;
     (!host.is_empty() && app_fits).then_some(Parts {
         protocol,
         host,
+        port,
         path,
     })
 }
@@ -193,6 +215,7 @@ mod tests {
             name: "main".to_owned(),
             url: url.to_owned(),
             key_env: key_env.map(str::to_owned),
+            renew_after_s: None,
         }
     }
 
@@ -312,5 +335,23 @@ mod tests {
             let target = Target::new(&config(url, None), None, KeyPassing::Preset);
             assert_eq!(target.expect_err(url).kind, FailureKind::UrlUnusable);
         }
+    }
+
+    #[test]
+    fn the_door_is_where_the_url_leads() {
+        let door = |url: &str| {
+            let target = Target::new(&config(url, None), None, KeyPassing::Preset).expect("usable");
+            target
+                .door
+                .map(|door| (door.host, door.port, door.speaks_rtmp))
+        };
+        let to = |host: &str, port, rtmp| Some((host.to_owned(), port, rtmp));
+        assert_eq!(door("rtmp://a.example/live/x"), to("a.example", 1935, true));
+        assert_eq!(door("rtmp://u:p@[::1]:1936/live/x"), to("::1", 1936, true));
+        assert_eq!(
+            door("rtmps://a.example/live/x"),
+            to("a.example", 443, false)
+        );
+        assert_eq!(door("srt://a.example:9000"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The task of one destination: connects, reports, waits, connects again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use storage::model::report::DestinationState;
 use storage::model::{DarkCause, DestinationConfig, DestinationReport, RetryConfig};
@@ -10,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::air::DeliveryLog;
 use super::connection::{Connection, End, Observation, Outcome};
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::feed::ParameterSets;
+use super::knock::{Door, Knock};
 use super::queue::Queue;
 use super::renewal::Renewal;
 use super::sink::Publisher;
+use super::slow::Slow;
 use super::stall::Look;
 use super::state::{Machine, Moment, Step, Verdict};
 use super::target::{self, Target};
@@ -34,6 +37,7 @@ pub(super) struct Task {
 pub(super) struct Status {
     name: String,
     machine: Machine,
+    slow: Slow,
     queue: Queue,
     air: DeliveryLog,
     report: watch::Sender<DestinationReport>,
@@ -62,9 +66,10 @@ impl Task {
             self.take_retry();
             match self.status.machine.step(Moment::now().now) {
                 Step::Connect => self.connect(target).await,
-                Step::WaitUntil(until) => tokio::select! {
+                Step::Wait { until, knock } => tokio::select! {
                     () = self.close.cancelled() => {}
                     () = tokio::time::sleep_until(until) => {}
+                    () = answered(target.door.as_ref(), knock) => self.status.answered(),
                 },
                 Step::Rest => self.close.cancelled().await,
             }
@@ -79,6 +84,7 @@ impl Task {
             Err(failure) => Outcome {
                 end: End::Failed(failure),
                 dark_since: Instant::now(),
+                delivered_for: None,
             },
             Ok(sink) => {
                 let connection = Connection {
@@ -89,7 +95,7 @@ impl Task {
                         Protocol::Rtmp | Protocol::Rtmps => ParameterSets::Header,
                         Protocol::Srt => ParameterSets::InBand,
                     },
-                    renewal: Renewal::of(&target.host),
+                    renewal: Renewal::of(&target.host, self.config.renew_after_s),
                     url: &url,
                     close: &self.close,
                 };
@@ -98,13 +104,18 @@ impl Task {
             }
         };
         self.take_retry();
-        let Outcome { end, dark_since } = outcome;
+        let Outcome {
+            end,
+            dark_since,
+            delivered_for,
+        } = outcome;
         match end {
             End::Closed => {}
             // What has come since belongs to the next connection: nothing is let go.
             End::Renewed => self.status.renewed(dark_since),
             End::Failed(failure) => {
                 self.queue.hold();
+                let failure = failure.after_delivery(delivered_for);
                 self.status.failed(failure, dark_since);
             }
         }
@@ -114,6 +125,22 @@ impl Task {
         if self.retry.has_changed().unwrap_or(false) {
             let retry = *self.retry.borrow_and_update();
             self.status.machine.set_retry(retry);
+        }
+    }
+}
+
+/// Knocks until there is an answer, for ever where nobody can be asked.
+async fn answered(door: Option<&Door>, knock: Option<(Knock, Duration)>) {
+    let (Some(door), Some((knock, every))) = (door, knock) else {
+        return std::future::pending().await;
+    };
+    if !door.takes(knock) {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(every).await;
+        if door.answers(knock).await {
+            return;
         }
     }
 }
@@ -141,6 +168,7 @@ impl Status {
             unacked_bytes: None,
             rtt_ms: None,
             retransmits: None,
+            behind_s: 0.0,
             bitrate_kbps: 0,
             dropped_frames: 0,
             connections: 0,
@@ -149,6 +177,7 @@ impl Status {
         let status = Self {
             name: config.name.clone(),
             machine: Machine::new(retry, at),
+            slow: Slow::default(),
             queue,
             air,
             report,
@@ -157,7 +186,16 @@ impl Status {
         (status, seen)
     }
 
+    fn answered(&mut self) {
+        tracing::info!(
+            destination = self.name,
+            "the destination answers: it is connected now and not at the end of the wait"
+        );
+        self.machine.knocked(Moment::now());
+    }
+
     fn connecting(&mut self) {
+        self.slow = Slow::default();
         self.machine.connecting(Moment::now());
         self.report.send_modify(|report| {
             report.sent_media_s = 0.0;
@@ -165,6 +203,7 @@ impl Status {
             report.unacked_bytes = None;
             report.rtt_ms = None;
             report.retransmits = None;
+            report.behind_s = 0.0;
         });
         self.publish(0);
     }
@@ -181,7 +220,9 @@ impl Status {
             self.air
                 .delivering(self.machine.connections(), seen.delivered_at);
         }
+        self.slow.look(&seen, self.queue.dropped_frames());
         self.report.send_modify(|report| {
+            report.behind_s = seen.behind.as_secs_f64();
             report.sent_media_s = seen.media_ms as f64 / 1000.0;
             // FFmpeg may have closed the connection already: the last answer stays.
             if let Some(delivery) = seen.delivery {
@@ -267,7 +308,15 @@ impl Status {
             report.bitrate_kbps = bitrate_kbps;
             report.dropped_frames = self.queue.dropped_frames();
             report.connections = machine.connections();
-            report.error = machine.failure().map(Failure::report);
+            let slow = machine.state() == DestinationState::Live && self.slow.is_slow();
+            report.error = match slow {
+                true => Some(failure::slow(
+                    &report.url,
+                    report.behind_s,
+                    report.dropped_frames,
+                )),
+                false => machine.failure().map(Failure::report),
+            };
         });
         if changed {
             self.changes.send_replace(());

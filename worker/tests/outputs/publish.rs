@@ -219,6 +219,7 @@ async fn a_changed_configuration_touches_only_what_changed() {
         name: "kept".to_owned(),
         url: format!("{}/kept", nginx.url("live")),
         key_env: None,
+        renew_after_s: None,
     };
     let renamed = keyed("renamed", &nginx.url("live"));
     let stage = Stage::start(vec![kept.clone(), keyed("old", &renamed.url)], soon()).await;

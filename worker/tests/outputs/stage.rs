@@ -92,6 +92,7 @@ pub(crate) fn keyed(name: &str, url: &str) -> DestinationConfig {
         name: name.to_owned(),
         url: url.to_owned(),
         key_env: Some(KEY_ENV.to_owned()),
+        renew_after_s: None,
     }
 }
 

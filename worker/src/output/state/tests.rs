@@ -45,6 +45,22 @@ impl World {
     }
 }
 
+/// Until when it waits at `now`.
+fn waits_until(world: &World, now: Instant) -> Option<Instant> {
+    match world.machine.step(now) {
+        Step::Wait { until, .. } => Some(until),
+        Step::Connect | Step::Rest => None,
+    }
+}
+
+fn knocks(world: &World) -> Option<(Knock, Duration)> {
+    match world.machine.step(world.at.now) {
+        Step::Wait { knock, .. } => knock,
+        Step::Connect | Step::Rest => None,
+    }
+}
+
+const CLOSED: FailureKind = FailureKind::Peer(Complaint::ClosedAtPublish);
 const REFUSED: FailureKind = FailureKind::Peer(Complaint::Refused);
 const REJECTED: FailureKind = FailureKind::Peer(Complaint::Rejected);
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,7 +94,7 @@ fn each_failure_waits_longer_and_a_minute_of_health_forgets_them() {
         assert_eq!(verdict.retry_count as usize, count + 1);
         assert_eq!(world.machine.state(), DestinationState::Backoff);
         let due = world.at.now + Duration::from_secs(secs);
-        assert_eq!(world.machine.step(due - SECOND / 2), Step::WaitUntil(due));
+        assert_eq!(waits_until(&world, due - SECOND / 2), Some(due));
         let shown = world.machine.next_retry_at(world.at).expect("it waits");
         assert_eq!(shown.duration_since(world.at.wall).as_secs() as u64, secs);
         world.pass(Duration::from_secs(secs));
@@ -126,6 +142,69 @@ fn three_refusals_in_a_row_are_shown_as_rejected_and_tried_again_at_the_longest_
     // A key that has worked is not wrong: the count begins anew.
     let _ = world.fail(REJECTED);
     assert_eq!(world.machine.state(), DestinationState::Backoff);
+}
+
+#[test]
+fn three_silent_closings_in_a_row_are_shown_as_rejected_and_tried_again_as_any_failure() {
+    let mut world = World::new(retry(1.0, 90.0, None));
+    for (secs, state) in [
+        (1, DestinationState::Backoff),
+        (2, DestinationState::Backoff),
+        (4, DestinationState::Rejected),
+    ] {
+        world.machine.connecting(world.at);
+        world.machine.delivering(world.at);
+        world.pass(SECOND);
+        assert_eq!(world.fail(CLOSED).retry_in, Some(SECOND * secs));
+        assert_eq!((world.machine.state(), knocks(&world)), (state, None));
+        world.pass(SECOND * secs);
+    }
+    world.machine.connecting(world.at);
+    world.machine.delivering(world.at);
+    world.pass(SECOND * 60);
+    world.machine.delivering(world.at);
+    let _ = world.fail(CLOSED);
+    assert_eq!(
+        world.machine.state(),
+        DestinationState::Backoff,
+        "a new row"
+    );
+}
+
+#[test]
+fn a_destination_that_answers_a_knock_is_tried_at_once() {
+    let mut world = World::new(retry(60.0, 60.0, None));
+    let _ = world.connect_and_fail(REFUSED);
+    assert_eq!(knocks(&world), Some((Knock::Connect, KNOCK_EVERY)));
+    world.machine.knocked(world.at);
+    assert_eq!(world.machine.step(world.at.now), Step::Connect);
+}
+
+#[test]
+fn knocks_that_promise_too_much_become_rarer_until_something_is_delivered() {
+    let mut world = World::new(retry(60.0, 60.0, None));
+    let _ = world.connect_and_fail(FailureKind::Stalled);
+    for times in [2, 4, 8, 16, 32, 40, 40] {
+        world.machine.knocked(world.at);
+        let _ = world.connect_and_fail(FailureKind::Stalled);
+        assert_eq!(knocks(&world), Some((Knock::Greet, KNOCK_EVERY * times)));
+        // A try of its own says nothing about knocks.
+        let _ = world.connect_and_fail(FailureKind::Stalled);
+        assert_eq!(knocks(&world), Some((Knock::Greet, KNOCK_EVERY * times)));
+    }
+    world.machine.connecting(world.at);
+    world.machine.delivering(world.at);
+    let _ = world.fail(REFUSED);
+    assert_eq!(knocks(&world), Some((Knock::Connect, KNOCK_EVERY)));
+}
+
+#[test]
+fn a_refused_key_is_not_knocked_for() {
+    let mut world = World::new(RetryConfig::default());
+    for kind in [REJECTED, FailureKind::Peer(Complaint::Occupied), CLOSED] {
+        let _ = world.connect_and_fail(kind);
+        assert_eq!(knocks(&world), None, "{kind:?}");
+    }
 }
 
 #[test]
