@@ -6,6 +6,7 @@
 //!
 //! - [`rtmp`]: an RTMP server that logs, and misbehaves on request.
 //! - [`viewer`]: what a viewer would have seen, computed from that log.
+//! - [`proxy`]: a TCP proxy that breaks connections.  [`far`]: a machine whose cable can be cut.
 //! - [`s3`]: an S3 server with faults.  [`nginx`]: nginx with its RTMP module.
 //! - [`media`]: test files, made by FFmpeg when first asked for.
 //! - [`controller`]: stream-controller in temporary directories, and its REST client.
@@ -17,12 +18,14 @@
 
 pub mod canary;
 pub mod controller;
+pub mod far;
 pub mod flv;
 pub mod http;
 pub mod media;
 pub mod nginx;
 pub mod obs;
 pub mod process;
+pub mod proxy;
 pub mod rtmp;
 pub mod s3;
 pub mod storm;

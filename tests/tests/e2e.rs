@@ -10,6 +10,8 @@ mod clock;
 mod controller;
 #[path = "e2e/destinations.rs"]
 mod destinations;
+#[path = "e2e/destinations_faults.rs"]
+mod destinations_faults;
 #[path = "e2e/disk.rs"]
 mod disk;
 #[path = "e2e/drill.rs"]

@@ -78,6 +78,7 @@ impl Output {
             retry: retry_wanted,
             close: close.clone(),
             status,
+            lost_at_once: false,
         };
         let guard = ended.clone().drop_guard();
         let task = tokio::spawn(async move {

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(15);
 
-fn to(name: &str, url: &str) -> Value {
+pub(super) fn to(name: &str, url: &str) -> Value {
     json!({ "name": name, "url": format!("{url}/key") })
 }
 
 /// What a platform needs of a connection: headers, then a keyframe, time from zero, real time.
-fn assert_begins_well(connection: &Connection) {
+pub(super) fn assert_begins_well(connection: &Connection) {
     let first_frame = connection.frames().next().expect("media").tag;
     assert!(
         first_frame.dts_ms <= 100,

@@ -98,16 +98,18 @@ impl Failure {
         }
     }
 
-    /// A connection that was lost when media had flowed for `delivered_for`: so soon after the key
-    /// was taken, that is how platforms refuse one.
-    pub fn after_delivery(self, delivered_for: Option<Duration>) -> Self {
+    /// Whether a connection was lost as soon as it had delivered, `delivered_for` so long: that is
+    /// how some platforms refuse a key.
+    pub fn is_at_once(&self, delivered_for: Option<Duration>) -> bool {
         let at_once = delivered_for.is_some_and(|time| time < CLOSED_AT_ONCE);
-        match self.kind {
-            FailureKind::Peer(Complaint::Lost) if at_once => Self {
-                kind: FailureKind::Peer(Complaint::ClosedAtPublish),
-                ..self
-            },
-            _ => self,
+        at_once && self.kind == FailureKind::Peer(Complaint::Lost)
+    }
+
+    /// The same, when it was not the first time: once may be any server's end.
+    pub fn closed_again(self) -> Self {
+        Self {
+            kind: FailureKind::Peer(Complaint::ClosedAtPublish),
+            ..self
         }
     }
 

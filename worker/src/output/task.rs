@@ -31,6 +31,8 @@ pub(super) struct Task {
     pub(super) retry: watch::Receiver<RetryConfig>,
     pub(super) close: CancellationToken,
     pub(super) status: Status,
+    /// The last connection was lost as soon as it had delivered.
+    pub(super) lost_at_once: bool,
 }
 
 /// The machine and what is shown of it.
@@ -115,7 +117,12 @@ impl Task {
             End::Renewed => self.status.renewed(dark_since),
             End::Failed(failure) => {
                 self.queue.hold();
-                let failure = failure.after_delivery(delivered_for);
+                let at_once = failure.is_at_once(delivered_for);
+                let again = std::mem::replace(&mut self.lost_at_once, at_once);
+                let failure = match at_once && again {
+                    true => failure.closed_again(),
+                    false => failure,
+                };
                 self.status.failed(failure, dark_since);
             }
         }

@@ -1,0 +1,493 @@
+//! What can become of a destination: told by its name and in time, recorded when it was, and over
+//! as soon as it can be.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use e2e::controller::{Controller, Setup};
+use e2e::far::Far;
+use e2e::media;
+use e2e::nginx::free_address;
+use e2e::process::{self, Child};
+use e2e::proxy::{Fault, Proxy};
+use e2e::rtmp::{Connection, Receiver};
+use e2e::viewer::Report;
+use e2e::wait;
+use serde_json::{Value, json};
+
+use super::destinations::{assert_begins_well, to};
+
+const SOON: Duration = Duration::from_secs(20);
+/// What a machine with other things to do may add to any of the times promised.
+const LOADED: Duration = Duration::from_millis(700);
+
+/// A receiver behind a proxy.
+struct Behind {
+    receiver: Receiver,
+    proxy: Proxy,
+}
+
+impl Behind {
+    fn new() -> Self {
+        let receiver = Receiver::start();
+        let proxy = Proxy::to(receiver.address());
+        Self { receiver, proxy }
+    }
+
+    fn destination(&self, name: &str) -> Value {
+        to(name, &self.proxy.url("rtmp"))
+    }
+}
+
+/// A server whose certificate nobody has signed.
+struct SelfSigned {
+    _server: Child,
+    _directory: tempfile::TempDir,
+    address: SocketAddr,
+}
+
+impl SelfSigned {
+    fn start() -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = |name: &str| directory.path().join(name).display().to_string();
+        let (key, certificate) = (file("key.pem"), file("cert.pem"));
+        let make = [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ];
+        let made = process::run("openssl", &make, SOON).ok()?;
+        if !made.status.success() {
+            return None;
+        }
+        let address = free_address();
+        let mut command = process::command("openssl");
+        command.args(["s_server", "-quiet", "-accept", &address.to_string()]);
+        command.args(["-key", &key, "-cert", &certificate]);
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let server = Child::spawn(&mut command);
+        wait::until("the TLS server listens", SOON, || {
+            std::net::TcpStream::connect(address).ok()
+        });
+        Some(Self {
+            _server: server,
+            _directory: directory,
+            address,
+        })
+    }
+}
+
+/// Waits until the log says that `destination` failed as `kind`; gives the event.
+fn told(controller: &Controller, destination: &str, kind: &str, limit: Duration) -> Value {
+    wait::within(limit, || failure(controller, destination, kind)).unwrap_or_else(|| {
+        panic!(
+            "{destination}: no {kind} within {limit:?}\n{:#}",
+            controller.status("main")
+        )
+    })
+}
+
+fn failure(controller: &Controller, destination: &str, kind: &str) -> Option<Value> {
+    let log = controller.worker_log();
+    let mut events = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.find(|event| event["destination"] == destination && event["error_type"] == kind)
+}
+
+/// A destination as the status shows it.
+fn shown(status: &Value, name: &str) -> Value {
+    let all = status["destinations"].as_array().expect("destinations");
+    all.iter()
+        .find(|it| it["name"] == name)
+        .expect("configured")
+        .clone()
+}
+
+fn wait_all_live(controller: &Controller, names: &[&str]) {
+    controller.wait("main", "all live", SOON, |status| {
+        names
+            .iter()
+            .all(|name| shown(status, name)["state"] == "live")
+    });
+}
+
+/// Entries of the air journal, in order.
+fn record(controller: &Controller) -> Vec<Value> {
+    let folder = controller.directory().join("state/streams/main/air");
+    let mut parts: Vec<_> = std::fs::read_dir(folder)
+        .expect("a journal")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    parts.sort();
+    let texts = parts
+        .iter()
+        .map(|part| std::fs::read_to_string(part).expect("text"));
+    let text: String = texts.collect();
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("an entry"))
+        .collect()
+}
+
+/// The clock of the record, as an [`Instant`].
+struct BootClock(Instant);
+
+impl BootClock {
+    fn read() -> Self {
+        let text = std::fs::read_to_string("/proc/uptime").expect("/proc is mounted");
+        let uptime = text
+            .split_whitespace()
+            .next()
+            .and_then(|text| text.parse().ok());
+        let uptime = Duration::from_secs_f64(uptime.expect("seconds"));
+        Self(
+            Instant::now()
+                .checked_sub(uptime)
+                .expect("since the start of the machine"),
+        )
+    }
+
+    fn distance(&self, entry: &Value, seen: Instant) -> Duration {
+        let at = self.0 + Duration::from_millis(entry["boot_ms"].as_u64().expect("a number"));
+        at.max(seen) - at.min(seen)
+    }
+}
+
+fn last_frame(connection: &Connection) -> Instant {
+    connection.frames().last().expect("media").arrived
+}
+
+/// Within a quarter of a second, the record has the first and the last frame the receiver noted in
+/// its first connection.
+fn assert_recorded(record: &[Value], name: &str, cause: &str, connection: &Connection) {
+    let clock = BootClock::read();
+    let of = |kind: &str| {
+        let entries = record
+            .iter()
+            .filter(|entry| entry["event"]["destination"] == name);
+        let mut entries = entries.filter(|entry| entry["event"]["kind"] == kind);
+        entries
+            .next()
+            .unwrap_or_else(|| panic!("{name}: no {kind} in {record:#?}"))
+            .clone()
+    };
+    let (delivering, dark) = (of("delivering"), of("dark"));
+    assert_eq!(dark["event"]["cause"], cause, "{name}");
+    let first = connection.frames().next().expect("media").arrived;
+    for (entry, seen) in [(&delivering, first), (&dark, last_frame(connection))] {
+        let distance = clock.distance(entry, seen);
+        assert!(
+            distance <= Duration::from_millis(250),
+            "{name}: {distance:?} off: {entry:#}"
+        );
+    }
+}
+
+#[test]
+fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let good = Receiver::start();
+    let (frozen, reset, half_closed, slow) =
+        (Behind::new(), Behind::new(), Behind::new(), Behind::new());
+    let (garbage, closing) = (Behind::new(), Behind::new());
+    garbage.proxy.fault(Fault::Garbage);
+    // Handshake and `connect` are 3.3 KiB.
+    closing.proxy.fault(Fault::CloseAfter(3_200));
+    let self_signed = SelfSigned::start();
+    let mut destinations = vec![
+        to("good", &good.url()),
+        frozen.destination("frozen"),
+        reset.destination("reset"),
+        half_closed.destination("half-closed"),
+        slow.destination("slow"),
+        closing.destination("closing"),
+        to("garbage", &garbage.proxy.url("rtmps")),
+        to("nameless", "rtmp://no-such-host.invalid/live"),
+    ];
+    match &self_signed {
+        Some(server) => {
+            destinations.push(to("unsigned", &format!("rtmps://{}/live", server.address)))
+        }
+        None => super::skipped("a certificate nobody has signed: openssl is not installed"),
+    }
+    let config = json!({
+        "format": media::format(),
+        "destinations": destinations,
+        "retry": { "initial_s": 1, "factor": 2, "max_s": 10 }
+    });
+    let controller = Setup::local(folder.path()).stream("main", config).start();
+    controller.start("main");
+    told(&controller, "garbage", "tls_failed", SOON);
+    told(&controller, "nameless", "dns_failed", SOON);
+    told(&controller, "closing", "closed_at_publish", SOON);
+    if self_signed.is_some() {
+        told(&controller, "unsigned", "tls_failed", SOON);
+    }
+    let live = ["good", "frozen", "reset", "half-closed", "slow"];
+    wait_all_live(&controller, &live);
+    // Kernels learn in the first seconds what their buffers have to hold.
+    for behind in [&frozen, &reset, &half_closed, &slow] {
+        behind.receiver.wait_for_span(4_000, SOON);
+    }
+
+    let began = Instant::now();
+    frozen.proxy.fault(Fault::Freeze);
+    slow.proxy.fault(Fault::Throttle(50_000));
+    reset.proxy.reset();
+    half_closed.proxy.half_close();
+    for (name, kind, limit) in [
+        ("reset", "connection_lost", 5),
+        ("half-closed", "connection_lost", 5),
+        ("frozen", "stalled", 5),
+    ] {
+        let limit = Duration::from_secs(limit) + LOADED;
+        told(
+            &controller,
+            name,
+            kind,
+            limit.saturating_sub(began.elapsed()),
+        );
+        eprintln!("{name}: {kind} after {:?}", began.elapsed());
+    }
+    let status = controller.wait("main", "slow", Duration::from_secs(15), |status| {
+        let slow = shown(status, "slow");
+        slow["state"] == "live" && slow["error"]["type"] == "slow"
+    });
+    eprintln!("slow after {:?}", began.elapsed());
+    let it = shown(&status, "slow");
+    assert!(
+        it["behind_s"].as_f64() >= Some(3.0) && it["unacked_bytes"].is_u64(),
+        "{it:#}"
+    );
+    assert_eq!(it["connections"], 1, "it is not connected anew");
+    assert_eq!(status["state"], "degraded");
+    let it = shown(&controller.status("main"), "good");
+    assert!(
+        it["rtt_ms"].is_number() && it["retransmits"].is_u64(),
+        "{it:#}"
+    );
+    controller.wait("main", "closings in a row", SOON, |status| {
+        shown(status, "closing")["state"] == "rejected"
+    });
+    let metrics = controller
+        .call("GET", "/metrics", &Value::Null)
+        .expect(200)
+        .text();
+    for name in [
+        "unacked_bytes",
+        "rtt_seconds",
+        "retransmits",
+        "behind_seconds",
+    ] {
+        assert!(
+            metrics.contains(&format!("stream_controller_destination_{name}{{")),
+            "{name}"
+        );
+    }
+    controller.stop("main");
+
+    let report = Report::of(&good.only_connection().messages);
+    report.assert_seamless(media::FPS);
+    assert!(
+        report.longest_arrival_hole < Duration::from_millis(500),
+        "{report:?}"
+    );
+    let record = record(&controller);
+    for (name, cause, behind) in [
+        ("reset", "destination_lost", &reset),
+        ("frozen", "destination_stalled", &frozen),
+    ] {
+        let first = behind.receiver.connections().remove(0);
+        assert_recorded(&record, name, cause, &first);
+    }
+    let last = &record[record.len() - 1];
+    assert_eq!(last["event"], json!({ "kind": "ended", "code": 0 }));
+}
+
+#[test]
+fn a_silent_network_is_noticed_within_eight_seconds_and_over_three_seconds_after_it_is() {
+    let Some(far) = Far::away() else {
+        return super::skipped("network namespaces cannot be made here");
+    };
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let (good, silent) = (Receiver::start(), far.receiver());
+    let config = json!({
+        "format": media::format(),
+        "destinations": [to("good", &good.url()), to("silent", &silent.url())],
+        "retry": { "initial_s": 60, "factor": 1, "max_s": 60 }
+    });
+    let controller = Setup::local(folder.path()).stream("main", config).start();
+    controller.start("main");
+    wait_all_live(&controller, &["good", "silent"]);
+    silent.wait_for_span(2_000, SOON);
+    far.cut();
+    let began = Instant::now();
+    told(
+        &controller,
+        "silent",
+        "half_open",
+        Duration::from_secs(8) + LOADED,
+    );
+    eprintln!("half_open after {:?}", began.elapsed());
+    wait::observe(Duration::from_secs(4));
+    far.mend();
+    let mended = Instant::now();
+    let back = silent.wait_for_media(1, Duration::from_secs(10));
+    eprintln!("back {:?} after it could be", back - mended);
+    assert!(back - mended < Duration::from_secs(3) + LOADED);
+    silent.wait_for_span(2_000, SOON);
+    controller.stop("main");
+    let connections = silent.connections();
+    let with_media: Vec<_> = connections.iter().filter(|c| c.has_media()).collect();
+    assert_begins_well(with_media[1]);
+    assert_recorded(
+        &record(&controller),
+        "silent",
+        "destination_stalled",
+        with_media[0],
+    );
+    Report::of(&good.only_connection().messages).assert_seamless(media::FPS);
+}
+
+#[test]
+fn a_destination_is_back_three_seconds_after_it_can_be_however_long_the_wait() {
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let (good, restarted, frozen) = (Receiver::start(), Receiver::start(), Behind::new());
+    let absent = free_address();
+    let config = json!({
+        "format": media::format(),
+        "destinations": [
+            to("good", &good.url()),
+            to("absent", &format!("rtmp://{absent}/live")),
+            to("restarted", &restarted.url()),
+            frozen.destination("frozen"),
+        ],
+        "retry": { "initial_s": 600, "factor": 1, "max_s": 600 }
+    });
+    let controller = Setup::local(folder.path()).stream("main", config).start();
+    controller.start("main");
+    wait_all_live(&controller, &["good", "restarted", "frozen"]);
+    restarted.wait_for_span(4_000, SOON);
+    let address = restarted.address();
+    frozen.proxy.fault(Fault::Freeze);
+    drop(restarted);
+    told(&controller, "absent", "connection_refused", SOON);
+    told(&controller, "restarted", "connection_lost", SOON);
+    told(&controller, "frozen", "stalled", SOON);
+    // Some knocks in vain.
+    wait::observe(Duration::from_secs(4));
+
+    let healed = Instant::now();
+    frozen.proxy.fault(Fault::None);
+    let (absent, restarted) = (Receiver::start_at(absent), Receiver::start_at(address));
+    for (name, receiver) in [
+        ("absent", &absent),
+        ("restarted", &restarted),
+        ("frozen", &frozen.receiver),
+    ] {
+        let back = wait::until("media again", Duration::from_secs(10), || {
+            receiver.look(|all| {
+                let mut opened = all.iter().filter(|it| it.opened > healed);
+                opened.find_map(|it| Some(it.frames().next()?.arrived))
+            })
+        });
+        eprintln!("{name}: back {:?} after it could be", back - healed);
+        assert!(back - healed < Duration::from_secs(3) + LOADED, "{name}");
+    }
+    for receiver in [&absent, &restarted, &frozen.receiver] {
+        receiver.wait_for_span(3_000, SOON);
+    }
+    controller.stop("main");
+    for receiver in [&absent, &restarted, &frozen.receiver] {
+        let newest = receiver
+            .connections()
+            .into_iter()
+            .rfind(Connection::has_media);
+        let newest = newest.expect("it is back");
+        assert_begins_well(&newest);
+        let report = Report::of(&newest.messages);
+        eprintln!("burst {} ms", report.greatest_burst_ms);
+        assert!(report.greatest_burst_ms < 1_000, "{report:?}");
+    }
+    let report = Report::of(&good.only_connection().messages);
+    report.assert_seamless(media::FPS);
+    assert!(
+        report.longest_arrival_hole < Duration::from_millis(500),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn a_connection_is_renewed_between_two_items_without_losing_a_picture() {
+    let ten = media::ten();
+    let files = [&ten[0], &ten[1], &ten[4]];
+    let named: Vec<_> = files
+        .iter()
+        .map(|(name, file)| (name.as_str(), file.as_path()))
+        .collect();
+    let folder = media::folder(&named);
+    let (kept, renewed) = (Receiver::start(), Receiver::start());
+    let mut destination = to("renewed", &renewed.url());
+    destination["renew_after_s"] = json!(10);
+    let config = json!({
+        "format": media::format(),
+        "destinations": [to("kept", &kept.url()), destination]
+    });
+    let controller = Setup::local(folder.path()).stream("main", config).start();
+    controller.start("main");
+    renewed.wait_for_media(1, Duration::from_secs(40));
+    renewed.wait_for_span(2_000, SOON);
+    let it = shown(&controller.status("main"), "renewed");
+    assert_eq!(
+        (&it["retry_count"], &it["error"]),
+        (&json!(0), &Value::Null),
+        "no failure: {it:#}"
+    );
+    controller.stop("main");
+
+    let connections = renewed.connections();
+    let [before, after] = &connections[..] else {
+        panic!("two connections, not {}", connections.len());
+    };
+    assert!(before.unpublished && before.error.is_none(), "said goodbye");
+    assert!(
+        after.opened >= before.closed.expect("ended"),
+        "never two publishers"
+    );
+    let hole = after.frames().next().expect("media").arrived - last_frame(before);
+    eprintln!("renewed within {hole:?}");
+    assert!(hole < Duration::from_secs(2) + LOADED, "{hole:?}");
+    assert_begins_well(after);
+    // Together, what the other destination got without a break.
+    let pictures = |connection: &Connection| -> Vec<u64> {
+        let video = connection
+            .frames()
+            .filter(|m| m.tag.track == e2e::flv::Track::Video);
+        video.map(|m| m.tag.digest).collect()
+    };
+    let whole = pictures(&kept.only_connection());
+    let parts = [pictures(before), pictures(after)].concat();
+    let common = parts.len().min(whole.len()) - 15;
+    assert_eq!(
+        parts[..common],
+        whole[..common],
+        "a picture was lost or repeated"
+    );
+    let record = record(&controller);
+    let dark = record.iter().find(|entry| {
+        entry["event"]["destination"] == "renewed" && entry["event"]["kind"] == "dark"
+    });
+    assert_eq!(dark.expect("recorded")["event"]["cause"], "planned_renewal");
+}
