@@ -4,11 +4,11 @@
 //!
 //! | seen | is | after |
 //! | --- | --- | --- |
-//! | the connection is not answered | [`Held::Unanswered`] | 4.5 s |
+//! | the connection is not answered | [`Held::Unanswered`] | 4 s |
 //! | unacknowledged data, and not one acknowledgement | [`Held::HalfOpen`] | 6 s |
-//! | the end of the peer's window stays where it is while data waits for it or fills it | [`Held::PeerStalled`] | 4.5 s |
-//! | before any media: the peer neither answers nor acknowledges | [`Held::PeerStalled`] | 4.5 s |
-//! | FFmpeg takes nothing, and nothing waits for the peer | [`Held::FfmpegStalled`] | 4.5 s |
+//! | the end of the peer's window stays where it is while data waits for it or fills it | [`Held::PeerStalled`] | 4 s |
+//! | before any media: the peer neither answers nor acknowledges | [`Held::PeerStalled`] | 4 s |
+//! | FFmpeg takes nothing, and nothing waits for the peer | [`Held::FfmpegStalled`] | 4 s |
 //!
 //! A peer that is merely slow moves the end of its window on, however little.
 
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::delivery::Delivery;
 
 /// How long a hang may take.
-pub const STALLED_AFTER: Duration = Duration::from_millis(4_500);
+pub const STALLED_AFTER: Duration = Duration::from_secs(4);
 /// How long the network may be silent: it comes back by itself more often than a process does.
 pub const HALF_OPEN_AFTER: Duration = Duration::from_secs(6);
 /// Until there is a connection to look at. FFmpeg has to be loaded and has to find the host.
