@@ -1,5 +1,7 @@
 //! End-to-end tests, one theme per file. One binary, so that all of them share two cores evenly.
 
+#[path = "e2e/air.rs"]
+mod air;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/calls.rs"]
