@@ -41,7 +41,7 @@ pub enum Knock {
 }
 
 impl Door {
-    /// Whether there is an answer now.
+    /// Whether there is an answer now; a server that cannot be greeted here answers by connecting.
     pub async fn answers(&self, knock: Knock) -> bool {
         let (door, (answer_to, answer)) = (self.clone(), oneshot::channel());
         let thread = std::thread::Builder::new().name("knock".to_owned());
@@ -53,14 +53,13 @@ impl Door {
         started.is_ok() && answer.await.unwrap_or(false)
     }
 
-    /// Whether this way of knocking can be had here.
-    pub fn takes(&self, knock: Knock) -> bool {
-        knock == Knock::Connect || self.speaks_rtmp
-    }
-
     fn answers_now(&self, knock: Knock) -> bool {
         let Ok(addresses) = (self.host.as_str(), self.port).to_socket_addrs() else {
             return false;
+        };
+        let knock = match self.speaks_rtmp {
+            true => knock,
+            false => Knock::Connect,
         };
         let mut addresses = addresses.take(4);
         addresses.any(|address| answers_at(&address, knock).is_ok())

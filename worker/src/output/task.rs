@@ -141,9 +141,6 @@ async fn answered(door: Option<&Door>, knock: Option<(Knock, Duration)>) {
     let (Some(door), Some((knock, every))) = (door, knock) else {
         return std::future::pending().await;
     };
-    if !door.takes(knock) {
-        return std::future::pending().await;
-    }
     loop {
         tokio::time::sleep(every).await;
         if door.answers(knock).await {
