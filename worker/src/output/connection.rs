@@ -158,6 +158,7 @@ impl Connection<'_> {
                         Look::Delivering => self.delivering(&mut course, now),
                         Look::Held(held) => {
                             let dark_since = course.progress.dark_since(now);
+                            course.probe.abandon();
                             self.sink.tear_down().await;
                             let failure = Failure::held(held, self.url);
                             return course.ends(End::Failed(failure), dark_since, now);

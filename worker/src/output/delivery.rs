@@ -8,6 +8,7 @@ use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 /// `TCP_SYN_SENT` of the kernel's `tcp_states.h`.
@@ -68,6 +69,25 @@ impl DeliveryProbe {
         found.map(|(_, delivery)| delivery)
     }
 
+    /// Has the kernel forget what is unsent when the process ends. Else it would go on delivering for
+    /// minutes, and the peer would have a publisher that is gone beside the next one.
+    pub fn abandon(&self) {
+        let copy = self.socket.and_then(|number| self.copy(number));
+        if let Some(copy) = copy {
+            let at_once = libc::linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            // One that is closed already has nothing unsent.
+            let _closed = setsockopt(&copy, sockopt::Linger, &at_once);
+        }
+    }
+
+    fn copy(&self, number: i32) -> Option<OwnedFd> {
+        let flags = PidfdGetfdFlags::empty();
+        rustix::process::pidfd_getfd(self.pidfd.as_ref()?, number, flags).ok()
+    }
+
     fn sockets(&self) -> impl Iterator<Item = i32> + use<> {
         let directory = format!("/proc/{}/fd", self.process.as_raw_nonzero());
         let entries = fs::read_dir(directory).ok().into_iter().flatten();
@@ -80,9 +100,7 @@ impl DeliveryProbe {
     }
 
     fn ask_socket(&self, number: i32) -> Option<Delivery> {
-        let pidfd = self.pidfd.as_ref()?;
-        let flags = PidfdGetfdFlags::empty();
-        let copy = rustix::process::pidfd_getfd(pidfd, number, flags).ok()?;
+        let copy = self.copy(number)?;
         let info = tcp_info(std::os::fd::AsFd::as_fd(&copy))?;
         Some(account(&info))
     }

@@ -20,6 +20,9 @@ use super::delivery::Delivery;
 
 /// How long a hang may take.
 pub const STALLED_AFTER: Duration = Duration::from_secs(4);
+/// A kernel may offer more room for a second after its peer has stopped reading. Where the window has
+/// been narrow for as long as a hang may take, so much of a standstill at its end is enough.
+const STUCK_AND_NARROW_FOR: Duration = Duration::from_secs(3);
 /// How long the network may be silent: it comes back by itself more often than a process does.
 pub const HALF_OPEN_AFTER: Duration = Duration::from_secs(6);
 /// Until there is a connection to look at. FFmpeg has to be loaded and has to find the host.
@@ -54,6 +57,10 @@ pub struct Progress {
     silent_since: Option<Instant>,
     /// Since when the peer's window has not moved on although it was to.
     stuck_since: Option<Instant>,
+    /// The widest window the peer has offered, and when it was last about as wide: a peer that stops
+    /// reading is first seen by its window growing narrower.
+    widest_bytes: u64,
+    wide_at: Instant,
 }
 
 /// What a look at the connection says.
@@ -93,6 +100,8 @@ impl Progress {
             active_at: now,
             silent_since: None,
             stuck_since: None,
+            widest_bytes: 0,
+            wide_at: now,
         }
     }
 
@@ -128,6 +137,13 @@ impl Progress {
         let has_media = delivery.acked_bytes >= PREAMBLE_BYTES;
         let pending = delivery.unacked_bytes > 0;
         let moved = delivery.window_end_bytes > last.window_end_bytes;
+        let window_bytes = delivery
+            .window_end_bytes
+            .saturating_sub(delivery.acked_bytes);
+        self.widest_bytes = self.widest_bytes.max(window_bytes);
+        if window_bytes >= self.widest_bytes / 16 * 15 {
+            self.wide_at = now;
+        }
         since(&mut self.silent_since, pending && !grew, looked);
         since(&mut self.stuck_since, (pending || grew) && !moved, looked);
         match self.held(&delivery, has_media, now) {
@@ -150,6 +166,7 @@ impl Progress {
         let is_old = |at: &Instant| now.saturating_duration_since(*at) > CURRENT;
         // What a peer's kernel acknowledged after the peer had stopped reading reached nobody.
         let stuck_since = self.stuck_since.filter(is_old);
+        let stuck_since = stuck_since.map(|since| since.min(self.wide_at));
         stuck_since.or(self.acked_at.filter(is_old)).unwrap_or(now)
     }
 
@@ -171,7 +188,11 @@ impl Progress {
                 return (silent_for >= HALF_OPEN_AFTER).then_some(Held::HalfOpen);
             }
         }
-        if is_over(self.stuck_since, STALLED_AFTER) || is_over(self.silent_since, STALLED_AFTER) {
+        let narrows = is_over(Some(self.wide_at), STALLED_AFTER);
+        if is_over(self.stuck_since, STALLED_AFTER)
+            || is_over(self.silent_since, STALLED_AFTER)
+            || (narrows && is_over(self.stuck_since, STUCK_AND_NARROW_FOR))
+        {
             return Some(Held::PeerStalled);
         }
         let idle = delivery.unacked_bytes == 0;

@@ -157,16 +157,32 @@ fn a_frozen_peer_is_noticed_within_five_seconds_at_any_bit_rate() {
 }
 
 #[test]
+fn a_kernel_that_offers_room_for_another_second_delays_neither_the_notice_nor_the_record() {
+    let mut peer = Peer::live();
+    let frozen_at = peer.now;
+    let generous = |seen: &mut Delivery| {
+        seen.acked_bytes += 6_000;
+        seen.window_end_bytes += 1_000;
+        seen.acked_ago = Duration::ZERO;
+    };
+    assert_eq!(peer.run(1_000, generous), None);
+    let (after, held) = peer.run(20_000, frozen(5_000)).expect("noticed");
+    assert_eq!(held, Held::PeerStalled);
+    assert!((3_000..=3_300).contains(&after), "{after}");
+    assert!(peer.progress.dark_since(peer.now) <= frozen_at + STEP * 2);
+}
+
+#[test]
 fn a_slow_peer_and_an_idle_one_are_not_frozen() {
     let mut peer = Peer::live();
     let mut number = 0;
     let slow = peer.run(60_000, |seen| {
         number += 1;
-        let reads = u64::from(number % 40 == 0) * 1_000;
+        let reads = u64::from(number % 25 == 0) * 1_000;
         seen.acked_bytes += reads;
         seen.window_end_bytes += reads;
         seen.unacked_bytes += RATE;
-        seen.acked_ago = Duration::from_millis(number % 40 * 100).min(Duration::from_secs(2));
+        seen.acked_ago = Duration::from_millis(number % 25 * 100).min(Duration::from_secs(2));
     });
     assert_eq!(slow, None);
     let mut peer = Peer::live();
