@@ -213,26 +213,6 @@ async fn a_frozen_server_is_torn_down_within_eight_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_server_is_noticed_as_soon_where_its_kernel_takes_seconds_of_the_stream() {
-    let nginx = Nginx::start().await;
-    let stage = Stage::start(vec![keyed("platform", &nginx.url("live"))], soon()).await;
-    stage.change_clip(Clip::of(320, 180, 150).await);
-    let quiet = |report: &DestinationReport| is_live(report) && report.bitrate_kbps < 400;
-    let (report, _) = stage.until("at its low bit rate", quiet).await;
-    assert!(report.bitrate_kbps > 50, "{report:?}");
-    nginx.freeze();
-    let (report, took) = stage.until("noticed", |report| !is_live(report)).await;
-    eprintln!(
-        "frozen at {} kb/s: torn down after {took:?}",
-        report.bitrate_kbps
-    );
-    assert_eq!(error_type(&report), "stalled");
-    assert!(took < Duration::from_secs(6), "{took:?}");
-    nginx.thaw();
-    stage.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_configuration_touches_only_what_changed() {
     let nginx = Nginx::start().await;
     let kept = DestinationConfig {

@@ -109,12 +109,6 @@ pub(crate) fn soon() -> RetryConfig {
 impl Clip {
     /// Four seconds of a test picture of this size, a keyframe each second, with B-frames.
     pub(crate) async fn make(width: u32, height: u32) -> Self {
-        Self::of(width, height, 2_000).await
-    }
-
-    /// The same with so many bits per second.
-    pub(crate) async fn of(width: u32, height: u32, kbps: u32) -> Self {
-        let rate = format!("{kbps}k");
         let picture = format!("testsrc2=s={width}x{height}:r=30");
         let spec = Spec::new("ffmpeg")
             .stdout(Output::Piped)
@@ -131,7 +125,7 @@ impl Clip {
                 "30",
             ])
             .args([
-                "-pix_fmt", "yuv420p", "-b:v", &rate, "-c:a", "aac", "-b:a", "64k", "-ac", "2",
+                "-pix_fmt", "yuv420p", "-b:v", "2000k", "-c:a", "aac", "-b:a", "64k", "-ac", "2",
             ])
             .args(["-f", "flv", "pipe:1"]);
         let limits = CaptureLimits {

@@ -142,7 +142,7 @@ fn frozen(per_look: u64) -> impl FnMut(&mut Delivery) {
 }
 
 #[test]
-fn a_frozen_peer_is_noticed_within_five_seconds_at_any_bit_rate() {
+fn a_frozen_peer_whose_window_narrows_is_noticed_within_five_seconds_at_any_bit_rate() {
     for per_look in [100, 1_000, 5_000, 50_000] {
         let mut peer = Peer::live();
         let frozen_at = peer.now;
