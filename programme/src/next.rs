@@ -9,8 +9,8 @@
 
 mod walk;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::walk::{ASSUMED_S, Stretch, Walk};
@@ -19,6 +19,9 @@ use crate::playlist::{ListedObject, Orders, Playlist, Position, UpNext, shuffle}
 use crate::schedule::{Block, ORDINARY, OnEnd, Schedule};
 use crate::week::{Segment, Week};
 
+/// What is left of a block or of ordinary time is not worth an item when it is shorter than this:
+/// what follows begins early.
+const EARLY: SignedDuration = SignedDuration::from_secs(2);
 /// So many skipped in a row count as nothing to play.
 const MAX_SKIPS: usize = 1_000;
 
@@ -216,6 +219,17 @@ impl Lineup {
         }
     }
 
+    /// Whose time an item has that begins at `at`.
+    fn due_at(&self, at: Timestamp) -> Segment {
+        let segment = self.segment_at(at);
+        let is_a_rest = segment.begins < at && segment.ends.duration_since(at) < EARLY;
+        if is_a_rest {
+            self.segment_at(segment.ends)
+        } else {
+            segment
+        }
+    }
+
     /// What is to begin at `at`.
     pub fn up_next(
         &self,
@@ -223,8 +237,48 @@ impl Lineup {
         at: Timestamp,
         known: &dyn Fn(&ListedObject, &Position) -> Known,
     ) -> Next {
-        let segment = self.segment_at(at);
+        let segment = self.due_at(at);
         self.up_next_in(&segment, standing, at, known, &mut Memory::default())
+    }
+
+    /// When an item of `part` that is on air at `at` has to leave it: `at` itself, where its time is
+    /// over.
+    pub fn leaves(
+        &self,
+        part: &Part,
+        standing: &Standing,
+        at: Timestamp,
+        known: &dyn Fn(&ListedObject, &Position) -> Known,
+    ) -> Option<Timestamp> {
+        let is_of_a_block = |at| match self.up_next(standing, at, known) {
+            Next::Item(item) => item.part != Part::Ordinary,
+            Next::Nothing { .. } => false,
+        };
+        let (name, begins, filler) = match part {
+            Part::Ordinary => {
+                let ends = self.due_at(at).ends;
+                return [at, ends].into_iter().find(|at| is_of_a_block(*at));
+            }
+            Part::Block {
+                name,
+                begins,
+                filler,
+            } => (name, *begins, *filler),
+        };
+        let blocks = self.schedule().map(|schedule| &schedule.blocks[..]);
+        let blocks = blocks.unwrap_or_default();
+        let Some(block) = blocks.iter().find(|block| block.name == *name) else {
+            return Some(at);
+        };
+        // It may have been begun a moment early.
+        let segment = self.segment_at(at.max(begins));
+        let is_cut = filler || block.on_end != OnEnd::Finish;
+        let is_its_time = segment.begins == begins
+            && segment
+                .block
+                .is_some_and(|index| blocks[index].name == *name);
+        let ends = if is_its_time { segment.ends } else { at };
+        is_cut.then_some(ends)
     }
 
     fn up_next_in(

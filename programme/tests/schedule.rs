@@ -176,6 +176,33 @@ fn with_fit_an_item_that_would_not_end_in_time_is_not_begun() {
 }
 
 #[test]
+fn a_rest_of_a_moment_is_left_to_what_follows() {
+    let keys = with_day(&["noon/x-1799.mp4"]);
+    let lineup = lineup(noon(serde_json::json!({"on_end": "cut"})), &keys);
+    assert_eq!(
+        airs(&lineup, Standing::new(1), "2026-11-21T12:00:00Z", 4),
+        [
+            "12:00:00 noon/x-1799.mp4",
+            "12:29:59 noon/x-1799.mp4",
+            "12:59:58 noon/x-1799.mp4|",
+            "13:00:00 day/a-600.mp4",
+        ]
+    );
+    assert_eq!(
+        airs(&lineup, Standing::new(1), "2026-11-21T12:59:59Z", 1),
+        ["12:59:59 day/a-600.mp4"]
+    );
+    // Nor is it cut at once, being early.
+    let leaves = lineup.leaves(
+        &Part::Ordinary,
+        &Standing::new(1),
+        at("2026-11-21T12:59:59Z"),
+        &known,
+    );
+    assert_eq!(leaves, Some(at("2026-11-22T12:00:00Z")));
+}
+
+#[test]
 fn a_block_without_anything_is_never_dark() {
     let broken = noon(serde_json::json!({"items": [{"key": "gone.mp4"}, {"prefix": "bad/"}]}));
     let broken = lineup(broken, &with_day(&["bad/1-60.mp4"]));
@@ -300,6 +327,49 @@ fn up_next_says_when_an_item_is_cut() {
         filler: false,
     };
     assert_eq!(until("2026-11-21T12:00:00Z"), (noon, None));
+}
+
+#[test]
+fn an_item_leaves_the_air_when_another_list_has_its_time() {
+    let block = |name: &str, begins: &str, filler| Part::Block {
+        name: name.to_owned(),
+        begins: at(begins),
+        filler,
+    };
+    let keys = with_day(&["noon/x-60.mp4", "fill/f-60.mp4"]);
+    let with_filler = serde_json::json!({"filler": [{"prefix": "fill/"}]});
+    let lineup_with_filler = lineup(noon(with_filler), &keys);
+    let leaves = |lineup: &Lineup, part: &Part, now: &str| {
+        let leaves = lineup.leaves(part, &Standing::new(1), at(now), &known);
+        leaves.map(|at| at.strftime("%H:%M:%S").to_string())
+    };
+    let is = |text: &str| Some(text.to_owned());
+    let today = "2026-11-21T12:00:00Z";
+    let (items, filler) = (block("noon", today, false), block("noon", today, true));
+    let ask = |part: &Part, now: &str| leaves(&lineup_with_filler, part, now);
+    assert_eq!(ask(&Part::Ordinary, "2026-11-21T11:00:00Z"), is("12:00:00"));
+    assert_eq!(ask(&Part::Ordinary, "2026-11-21T12:10:00Z"), is("12:10:00"));
+    assert_eq!(ask(&items, "2026-11-21T12:10:00Z"), None);
+    assert_eq!(
+        ask(&items, "2026-11-21T13:10:00Z"),
+        None,
+        "it airs to its end"
+    );
+    assert_eq!(ask(&filler, "2026-11-21T11:59:50Z"), is("13:00:00"));
+    assert_eq!(ask(&filler, "2026-11-21T12:10:00Z"), is("13:00:00"));
+    assert_eq!(ask(&filler, "2026-11-21T13:10:00Z"), is("13:10:00"));
+    let gone = block("gone", today, false);
+    assert_eq!(ask(&gone, "2026-11-21T12:10:00Z"), is("12:10:00"));
+    // The ordinary programme is not cut for a block that has nothing.
+    let empty = lineup(noon(serde_json::json!({})), &DAY);
+    assert_eq!(
+        leaves(&empty, &Part::Ordinary, "2026-11-21T11:59:00Z"),
+        None
+    );
+    assert_eq!(
+        leaves(&empty, &Part::Ordinary, "2026-11-21T12:10:00Z"),
+        None
+    );
 }
 
 #[test]
@@ -551,7 +621,7 @@ fn anything() -> impl Strategy<Value = (serde_json::Value, Vec<String>)> {
         Just("Australia/Lord_Howe"),
         Just("America/New_York")
     ];
-    (blocks, keys, zone, any::<bool>()).prop_map(|(blocks, keys, zone, repeat)| {
+    let anything = (blocks, keys, zone, any::<bool>()).prop_map(|(blocks, keys, zone, repeat)| {
         let clock = |minute: u32| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
         let days = [["mon", "thu"], ["tue", "fri"], ["wed", "sat"], ["sun", "sun"]];
         let blocks: Vec<serde_json::Value> = blocks
@@ -573,6 +643,11 @@ fn anything() -> impl Strategy<Value = (serde_json::Value, Vec<String>)> {
         });
         let keys = keys.iter().enumerate();
         (json, keys.map(|(n, (dir, s))| format!("{dir}/{n}-{s}.mp4")).collect())
+    });
+    // Such a configuration is refused where it is read.
+    anything.prop_filter("blocks overlap", |(json, _)| {
+        let schedule = programme(json.clone()).schedule.expect("a schedule");
+        schedule.overlaps().is_empty()
     })
 }
 

@@ -36,6 +36,8 @@ mod page;
 mod preview;
 #[path = "e2e/record.rs"]
 mod record;
+#[path = "e2e/schedule.rs"]
+mod schedule;
 #[path = "e2e/scripts.rs"]
 mod scripts;
 #[path = "e2e/secrets.rs"]

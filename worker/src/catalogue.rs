@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use programme::{ListedObject, Position, Programme, UpNext};
+use programme::{ListedObject, Next, Part, Position, Programme, Standing, UpNext};
 use storage::media::reach::{Away, Reach};
 use storage::media::{MediaError, MediaStore};
 use storage::model::ErrorReport;
@@ -41,6 +41,10 @@ pub struct Catalogue {
     task: JoinHandle<()>,
     stop: DropGuard,
 }
+
+/// Where what becomes known of objects is noted.
+#[derive(Debug, Clone)]
+pub struct Notes(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -107,27 +111,39 @@ impl Catalogue {
     /// The item at `position` could not be played in this version: it is skipped until a later
     /// round, and logged unless that version was before.
     pub fn mark_bad(&self, position: &Position, version: &str, error: ErrorReport) {
-        let Some(key) = &position.key else { return };
+        self.notes().mark_bad(position, version, error);
+    }
+
+    /// Whether a schedule is in force; then [`Self::up_next_at`] is asked.
+    pub fn is_scheduled(&self) -> bool {
+        self.shared.lock().is_scheduled()
+    }
+
+    /// What the schedule has begin at `at`; `None` without one.
+    pub fn up_next_at(
+        &self,
+        standing: &Standing,
+        at: Timestamp,
+        had: &dyn Fn(&ListedObject) -> bool,
+    ) -> Option<Next> {
         let mut book = self.shared.lock();
-        let is_new = book.mark_bad(
-            position,
-            version,
-            &error,
-            (Instant::now(), Timestamp::now()),
-        );
-        let retry_count = book.retries(key);
-        drop(book);
-        if is_new {
-            tracing::error!(
-                key,
-                error_type = error.error_type,
-                retry_count,
-                will_retry = true,
-                hint = error.hint,
-                "item skipped: {}",
-                error.message
-            );
-        }
+        book.up_next_at(standing, at, had, Instant::now())
+    }
+
+    /// When an item of `part` that is on air at `at` has to leave it.
+    pub fn leaves(&self, part: &Part, standing: &Standing, at: Timestamp) -> Option<Timestamp> {
+        let book = self.shared.lock();
+        book.leaves(part, standing, at, Instant::now())
+    }
+
+    /// What is to be looked into for the block that begins next, and when that is.
+    pub fn ahead(&self, at: Timestamp) -> Option<(Timestamp, Vec<ListedObject>)> {
+        self.shared.lock().ahead(at)
+    }
+
+    /// Where what becomes known of objects is noted.
+    pub fn notes(&self) -> Notes {
+        Notes(Arc::clone(&self.shared))
     }
 
     /// The item played: what was wrong with it is over.
@@ -167,6 +183,40 @@ impl Catalogue {
         if let Err(error) = self.task.await {
             tracing::error!("the listing task: {error}");
         }
+    }
+}
+
+// === impl Notes ===
+
+impl Notes {
+    /// As [`Catalogue::mark_bad`].
+    pub fn mark_bad(&self, position: &Position, version: &str, error: ErrorReport) {
+        let Some(key) = &position.key else { return };
+        let mut book = self.0.lock();
+        let is_new = book.mark_bad(
+            position,
+            version,
+            &error,
+            (Instant::now(), Timestamp::now()),
+        );
+        let retry_count = book.retries(key);
+        drop(book);
+        if is_new {
+            tracing::error!(
+                key,
+                error_type = error.error_type,
+                retry_count,
+                will_retry = true,
+                hint = error.hint,
+                "item skipped: {}",
+                error.message
+            );
+        }
+    }
+
+    /// The length of an object.
+    pub fn note_length(&self, object: &ListedObject, length_s: f64) {
+        self.0.lock().note_length(object, length_s);
     }
 }
 

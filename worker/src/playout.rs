@@ -12,6 +12,7 @@ mod release;
 mod report;
 mod slot;
 mod storage_watch;
+mod timetable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,7 @@ use report::Since;
 pub use report::empty_report;
 use slot::{Item, Opened, Outside};
 use storage_watch::StorageWatch;
+use timetable::Timetable;
 
 /// How often what is due is released. Fewer, larger steps cost less CPU in every process of the
 /// chain; players buffer hundreds of times this.
@@ -108,6 +110,8 @@ pub struct Playout {
     next: Option<Item>,
     /// Where what follows is looked up.
     cursor: Cursor,
+    /// The same where there is a schedule.
+    timetable: Timetable,
     /// What the catalogue says comes after `cursor`.
     plan: Option<Plan>,
     /// Nothing does: the programme does not loop, and its last item was opened.
@@ -155,6 +159,7 @@ impl Playout {
             since: Since::now(),
             current: None,
             next: None,
+            timetable: Timetable::new(parts.resume.as_ref(), parts.seed),
             cursor: Cursor::new(parts.resume),
             plan: None,
             programme_ended: false,
@@ -210,6 +215,7 @@ impl Playout {
     /// One step of the clock; returns when the next is due.
     fn turn(&mut self, now: Instant) -> Instant {
         self.mind_storage(now);
+        self.mind_schedule(now);
         self.plan(now);
         if let Some(late) = self.pacer.held_up(now) {
             tracing::warn!(
@@ -259,7 +265,8 @@ impl Playout {
             current: self.current.as_ref().map(|item| match on_air {
                 true => {
                     let late = if head.is_none() { late } else { Duration::ZERO };
-                    item.view_on_air(head, self.outside(item, late))
+                    let slot = item.view_on_air(head, self.outside(item, late));
+                    self.within_its_time(slot)
                 }
                 false => item.view_off_air(self.outside(item, Duration::ZERO)),
             }),
@@ -337,6 +344,7 @@ impl Playout {
             }
             Action::CutToNext => {
                 self.leave_current();
+                self.remember_what_is_left();
                 if let Some(next) = self.next.take() {
                     let continued = next.opened != Opened::Afresh;
                     match self.current.replace(next) {
@@ -413,12 +421,10 @@ impl Playout {
 
     fn keep_position(&mut self, at_most_every: Duration, now: Instant) {
         if let Some(item) = &self.current {
-            self.keeper.keep(at_most_every, now, || PositionFile {
-                version: crate::position::POSITION_VERSION,
-                position: item.position.clone(),
-                item_s: item.position_s(),
-                block: None,
-                at: jiff::Timestamp::now(),
+            self.keeper.keep(at_most_every, now, || {
+                let next = self.next.as_ref();
+                self.timetable
+                    .position_file(item, next, jiff::Timestamp::now())
             });
         }
     }

@@ -39,7 +39,7 @@ pub struct Stretch {
     pub cut: bool,
     /// Its length is not known and [`ASSUMED_S`] was taken.
     pub assumed: bool,
-    /// By the schedule, the block whose time it is in when it begins.
+    /// The block or ordinary time whose it is; that may begin a moment later.
     pub segment: Segment,
 }
 
@@ -68,8 +68,13 @@ impl<'a> Walk<'a> {
 
     fn segment(&mut self) -> Segment {
         let segment = match self.segment {
-            Some(segment) if (segment.begins..segment.ends).contains(&self.at) => segment,
-            _ => self.lineup.segment_at(self.at),
+            Some(segment)
+                if segment.begins <= self.at
+                    && segment.ends.duration_since(self.at) >= super::EARLY =>
+            {
+                segment
+            }
+            _ => self.lineup.due_at(self.at),
         };
         self.segment = Some(segment);
         segment

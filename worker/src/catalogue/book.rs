@@ -1,10 +1,12 @@
 //! What is known of the programme's objects, and what follows from it. Pure: `now` is an argument.
 
+mod schedule;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use programme::{ItemSpec, ListedObject, Playlist, Position, Programme, UpNext};
+use programme::{ItemSpec, Lineup, ListedObject, Playlist, Position, Programme, UpNext};
 use storage::media::MediaError;
 use storage::model::ErrorReport;
 use storage::model::report::{ItemProblem, ProgrammeReport};
@@ -42,6 +44,10 @@ pub enum From<'a> {
 pub struct Book {
     programme: Programme,
     playlist: Option<Playlist>,
+    /// The programme with its schedule; `None` without one.
+    lineup: Option<Lineup>,
+    /// Version and length in seconds of what was looked into, by key.
+    lengths: BTreeMap<String, (String, f64)>,
     /// By key.
     bad: BTreeMap<String, Bad>,
     /// Keys the programme names and the bucket does not have.
@@ -93,6 +99,8 @@ impl Book {
         Self {
             programme,
             playlist: None,
+            lineup: None,
+            lengths: BTreeMap::new(),
             bad: BTreeMap::new(),
             missing: BTreeSet::new(),
             listed_at: None,
@@ -117,31 +125,13 @@ impl Book {
     /// The first objects of the programme, in listed order.
     pub fn objects(&self, at_most: usize) -> Vec<ListedObject> {
         let all = self.playlist.as_ref().map_or(&[][..], Playlist::objects);
-        all.iter().take(at_most).cloned().collect()
+        let of_blocks = self.lineup.iter().flat_map(schedule::objects);
+        all.iter().chain(of_blocks).take(at_most).cloned().collect()
     }
 
     /// The prefixes to list: each object of the programme is below exactly one of them.
     pub fn begin_look(&self) -> Vec<String> {
-        let mut wanted: Vec<&str> = self
-            .programme
-            .items
-            .iter()
-            .map(|item| match item {
-                ItemSpec::Prefix(text) | ItemSpec::Key(text) => text.as_str(),
-            })
-            .collect();
-        wanted.sort_unstable();
-        let mut prefixes: Vec<String> = Vec::new();
-        for text in wanted {
-            // In sorted order, whatever covers `text` is the last one kept.
-            let covered = prefixes
-                .last()
-                .is_some_and(|last| text.starts_with(last.as_str()));
-            if !covered {
-                prefixes.push(text.to_owned());
-            }
-        }
-        prefixes
+        self.programme.prefixes()
     }
 
     /// Takes what an earlier worker listed, until a look brings something.
@@ -149,6 +139,7 @@ impl Book {
         if self.playlist.is_none() {
             let (playlist, _) = Playlist::resolve(&self.programme, objects);
             self.playlist = Some(playlist);
+            self.lineup = schedule::lineup(&self.programme, objects);
             self.listed_at = Some(at);
         }
     }
@@ -173,9 +164,12 @@ impl Book {
                 return self.trouble(error.report());
             }
         };
-        let items_before = self.playlist.as_ref().map(|list| list.objects().len());
-        let (playlist, missing) = Playlist::resolve(&self.programme, &objects);
-        let count = playlist.objects().len();
+        let items_before = self.items();
+        let (playlist, mut missing) = Playlist::resolve(&self.programme, &objects);
+        self.lineup = schedule::lineup(&self.programme, &objects);
+        missing.extend(self.lineup.iter().flat_map(schedule::missing));
+        let of_blocks = self.lineup.iter().flat_map(schedule::objects).count();
+        let count = playlist.objects().len() + of_blocks;
         self.forget_what_changed(&playlist);
         self.playlist = Some(playlist);
         self.listed_at = Some(at);
@@ -302,16 +296,20 @@ impl Book {
             at: listed_at,
         });
         ProgrammeReport {
-            items: self
-                .playlist
-                .as_ref()
-                .map_or(0, |list| list.objects().len()),
+            items: self.items().unwrap_or(0),
             listed_at: self.listed_at,
             problems: failed.chain(missing).collect(),
             error: self.error.clone(),
             storage: None,
             cache: None,
         }
+    }
+
+    /// Playable items, those of blocks included.
+    fn items(&self) -> Option<usize> {
+        let of_blocks = self.lineup.iter().flat_map(schedule::objects).count();
+        let playlist = self.playlist.as_ref()?;
+        Some(playlist.objects().len() + of_blocks)
     }
 
     fn is_skipped(&self, object: &ListedObject, position: &Position, now: Instant) -> bool {
@@ -331,13 +329,15 @@ impl Book {
     }
 
     fn forget_what_changed(&mut self, playlist: &Playlist) {
-        let listed: BTreeMap<&str, &str> = playlist
-            .objects()
-            .iter()
+        let of_blocks = self.lineup.iter().flat_map(schedule::objects);
+        let all = playlist.objects().iter().chain(of_blocks);
+        let listed: BTreeMap<&str, &str> = all
             .map(|object| (object.key.as_str(), object.version.as_str()))
             .collect();
         self.bad
             .retain(|key, bad| listed.get(key.as_str()) == Some(&bad.version.as_str()));
+        self.lengths
+            .retain(|key, (version, _)| listed.get(key.as_str()) == Some(&version.as_str()));
     }
 
     fn trouble(&mut self, error: ErrorReport) -> Note {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use programme::{ListedObject, Position, StreamFormat, UpNext};
+use programme::{ListedObject, Next, Part, Position, StreamFormat, UpNext};
 use storage::model::PositionFile;
 use tokio::time::Instant;
 
@@ -47,6 +47,8 @@ pub(super) struct Interrupted {
 pub(super) struct Plan {
     asked: Instant,
     item: Option<(ListedObject, Position)>,
+    /// By the schedule: whose list it is from, and where in it to begin.
+    due: Option<(Part, f64)>,
 }
 
 // === impl Cursor ===
@@ -74,6 +76,22 @@ impl Playout {
         if self.plan.as_ref().is_some_and(holds) {
             return;
         }
+        if let Some(next) = self.scheduled_next() {
+            self.programme_ended = matches!(next, Next::Nothing { ended: true, .. });
+            let (item, due) = match next {
+                Next::Item(next) => (
+                    Some((next.object, next.position)),
+                    Some((next.part, next.start_s)),
+                ),
+                Next::Nothing { .. } => (None, None),
+            };
+            self.plan = Some(Plan {
+                asked: now,
+                item,
+                due,
+            });
+            return;
+        }
         let from = match &self.cursor {
             Cursor::Start => book::From::Start { seed: self.seed },
             Cursor::At(position, _) => book::From::At(position),
@@ -91,7 +109,11 @@ impl Playout {
             UpNext::Item(object, position) => Some((object, position)),
             UpNext::Ended | UpNext::Empty => None,
         };
-        self.plan = Some(Plan { asked: now, item });
+        self.plan = Some(Plan {
+            asked: now,
+            item,
+            due: None,
+        });
     }
 
     pub(super) fn planned(&self) -> Option<&(ListedObject, Position)> {
@@ -99,16 +121,25 @@ impl Playout {
     }
 
     pub(super) fn open_next(&mut self, now: Instant) {
-        let Some((object, position)) = self.plan.take().and_then(|plan| plan.item) else {
+        let Some(plan) = self.plan.take() else {
             return;
         };
-        let start_s = match &self.cursor {
+        let Some((object, position)) = plan.item else {
+            return;
+        };
+        let of_cursor = match &self.cursor {
             Cursor::At(stored, item_s) if stored.key.as_deref() == Some(&object.key) => *item_s,
             Cursor::Start | Cursor::At(..) | Cursor::After(_) => 0.0,
         };
+        let (part, start_s) = plan.due.unwrap_or((Part::Ordinary, of_cursor));
         let source = file::open(&self.sources, &object, start_s, self.format);
-        self.cursor = Cursor::After(position.clone());
-        self.next = Some(Item::new(object, position, source, Opened::Afresh, now));
+        self.timetable.standing.note(&part, position.clone(), None);
+        if part == Part::Ordinary {
+            self.cursor = Cursor::After(position.clone());
+        }
+        let mut item = Item::new(object, position, source, Opened::Afresh, now);
+        item.part = part;
+        self.next = Some(item);
         self.plan(now);
     }
 
@@ -149,7 +180,9 @@ impl Playout {
     ) -> Item {
         let source = file::open(sources, &item.object, start_s, format);
         let (object, position) = (item.object.clone(), item.position.clone());
-        Item::new(object, position, source, opened, now)
+        let mut again = Item::new(object, position, source, opened, now);
+        again.part = item.part.clone();
+        again
     }
 
     /// Closes an item that is not on air, and remembers what was wrong with it.
@@ -160,6 +193,7 @@ impl Playout {
                 if let Some(current) = &self.current {
                     self.cursor = Cursor::After(current.position.clone());
                 }
+                self.put_back(&item, item.source.start_s());
                 self.plan = None;
                 self.plan(now);
             }
@@ -196,10 +230,21 @@ impl Playout {
             self.catalogue.mark_bad(&item.position, version, problem);
         } else {
             let at_s = item.resume_s();
-            self.cursor = Cursor::At(item.position.clone(), at_s);
+            self.put_back(item, at_s);
+            if item.part == Part::Ordinary {
+                self.cursor = Cursor::At(item.position.clone(), at_s);
+            }
         }
         self.plan = None;
         self.plan(now);
+    }
+
+    /// By the schedule too it is next again, from this second on.
+    fn put_back(&mut self, item: &Item, at_s: f64) {
+        let position = item.position.clone();
+        self.timetable
+            .standing
+            .note(&item.part, position, Some(at_s));
     }
 
     /// Whether the store has nothing to do with it any more.

@@ -1,6 +1,7 @@
 //! What playout says of itself, in the words of the control protocol.
 
 use jiff::Timestamp;
+use programme::Part;
 use storage::model::report::{
     AirCounters, CONTROL_PROTOCOL, OnAirKind, PreviewState, ProgrammeReport,
 };
@@ -197,7 +198,10 @@ impl Playout {
             Air::Current => item.map(|item| OnAir {
                 kind: OnAirKind::Programme,
                 item: Some(item.object.key.clone()),
-                block: None,
+                block: match &item.part {
+                    Part::Block { name, .. } => Some(name.clone()),
+                    Part::Ordinary => None,
+                },
                 position_s: item.position_s(),
                 duration_s: item.source.duration_s(),
                 next,

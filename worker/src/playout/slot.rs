@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use programme::{ListedObject, Position};
+use programme::{ListedObject, Part, Position};
 use storage::model::ErrorReport;
 use tokio::time::Instant;
 
@@ -41,6 +41,8 @@ pub(super) struct Outside {
 pub(super) struct Item {
     pub(super) object: ListedObject,
     pub(super) position: Position,
+    /// Whose list it is from.
+    pub(super) part: Part,
     pub(super) source: FileSource,
     pub(super) opened: Opened,
     pub(super) opened_at: Instant,
@@ -69,6 +71,7 @@ impl Item {
         Self {
             object,
             position,
+            part: Part::Ordinary,
             source,
             opened,
             opened_at: now,
@@ -190,7 +193,7 @@ impl Item {
         }
     }
 
-    fn remaining(&self) -> Option<Duration> {
+    pub(super) fn remaining(&self) -> Option<Duration> {
         let left_s = self.source.duration_s()? - self.position_s();
         Some(Duration::from_secs_f64(left_s.max(0.0)))
     }

@@ -1,0 +1,97 @@
+//! Blocks take the air at their times, in the one session.
+
+use std::time::Duration;
+
+use e2e::controller::{Setup, to_one};
+use e2e::media;
+use e2e::rtmp::Receiver;
+use e2e::viewer::Report;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(10);
+/// From now to the beginning of the block: the stream is on air well before.
+const AHEAD: SignedDuration = SignedDuration::from_secs(15);
+const LENGTH: SignedDuration = SignedDuration::from_secs(8);
+
+fn seconds(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+#[test]
+fn a_block_takes_the_air_on_time_and_gives_it_back() {
+    let (long, ten) = (media::long(), media::ten());
+    let folder = media::folder(&[("day.mp4", &long), ("block.mp4", &ten[0].1)]);
+    let receiver = Receiver::start();
+    let begins = Timestamp::now() + AHEAD;
+    let wall = |at: Timestamp| at.strftime("%H:%M:%S").to_string();
+    let mut config = to_one(&receiver.url());
+    config["programme"] = json!({
+        "items": [{"key": "day.mp4"}],
+        "schedule": {"timezone": "UTC", "blocks": [{
+            "name": "now", "date": begins.strftime("%F").to_string(),
+            "from": wall(begins), "to": wall(begins + LENGTH),
+            "items": [{"key": "block.mp4"}, {"key": "gone.mp4"}], "on_end": "cut", "loop": true}]},
+    });
+    let controller = Setup::local(folder.path()).stream("main", config).start();
+    controller.start("main");
+    controller.wait_on_air("main", "day.mp4", SOON);
+
+    let told = controller.get("/streams/main/schedule?limit=10");
+    let airings = told["airings"].as_array().expect("a list");
+    let order: Vec<_> = airings.iter().map(|airing| &airing["key"]).collect();
+    assert_eq!(
+        order[..2],
+        [&json!("day.mp4"), &json!("block.mp4")],
+        "{told:#}"
+    );
+    assert_eq!(told["problems"][0]["kind"], "missing_item", "{told:#}");
+
+    let limit = Duration::from_secs(25);
+    let status = controller.wait_on_air("main", "block.mp4", limit);
+    assert_eq!(status["on_air"]["block"], "now", "{status:#}");
+    let since: Timestamp = status["on_air"]["since"]
+        .as_str()
+        .expect("a time")
+        .parse()
+        .expect("a time");
+    let late = since.duration_since(begins).as_secs_f64();
+    // The time of the block is written in whole seconds.
+    assert!((-1.1..2.0).contains(&late), "{late} s late");
+
+    let status = controller.wait_on_air("main", "day.mp4", limit);
+    let position_s = seconds(&status["on_air"]["position_s"]);
+    // Where the block took the air from it, not at its beginning.
+    assert!(position_s > 2.0, "{status:#}");
+    assert_eq!(status["restarts"], 0);
+    controller.stop("main");
+    let connection = receiver.only_connection();
+    Report::of(&connection.messages).assert_no_hole_over(Duration::from_millis(300));
+}
+
+#[test]
+fn a_schedule_that_is_taken_away_gives_the_air_back_at_once() {
+    let long = media::long();
+    let folder = media::folder(&[("day.mp4", &long), ("block.mp4", &long)]);
+    let receiver = Receiver::start();
+    let mut config = to_one(&receiver.url());
+    let day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    config["programme"] = json!({
+        "items": [{"key": "day.mp4"}],
+        "schedule": {"timezone": "UTC", "blocks": [{
+            "name": "always", "days": day, "from": "00:00", "to": "24:00",
+            "items": [{"key": "block.mp4"}]}]},
+    });
+    let setup = Setup::local(folder.path()).stream("main", config.clone());
+    let controller = setup.start();
+    controller.start("main");
+    controller.wait_on_air("main", "block.mp4", SOON);
+    config["programme"] = json!({"items": [{"key": "day.mp4"}]});
+    let answer = controller.call("PUT", "/streams/main", &config);
+    assert_eq!(answer.status, 200);
+    let status = controller.wait_on_air("main", "day.mp4", SOON);
+    assert_eq!(status["on_air"]["block"], Value::Null, "{status:#}");
+    assert_eq!(status["restarts"], 0);
+    controller.stop("main");
+    receiver.only_connection();
+}
