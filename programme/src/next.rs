@@ -256,8 +256,15 @@ impl Lineup {
         };
         let (name, begins, filler) = match part {
             Part::Ordinary => {
-                let ends = self.due_at(at).ends;
-                return [at, ends].into_iter().find(|at| is_of_a_block(*at));
+                // Ordinary time may have begun a moment early, and is not left early.
+                let segment = self.segment_at(at);
+                let due = self.due_at(at);
+                let change = match (segment.block, due.block) {
+                    (None, _) => segment.ends,
+                    (Some(_), None) => due.ends,
+                    (Some(_), Some(_)) => at,
+                };
+                return Some(change).filter(|change| is_of_a_block(*change));
             }
             Part::Block {
                 name,

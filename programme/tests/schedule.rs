@@ -348,6 +348,7 @@ fn an_item_leaves_the_air_when_another_list_has_its_time() {
     let (items, filler) = (block("noon", today, false), block("noon", today, true));
     let ask = |part: &Part, now: &str| leaves(&lineup_with_filler, part, now);
     assert_eq!(ask(&Part::Ordinary, "2026-11-21T11:00:00Z"), is("12:00:00"));
+    assert_eq!(ask(&Part::Ordinary, "2026-11-21T11:59:59Z"), is("12:00:00"));
     assert_eq!(ask(&Part::Ordinary, "2026-11-21T12:10:00Z"), is("12:10:00"));
     assert_eq!(ask(&items, "2026-11-21T12:10:00Z"), None);
     assert_eq!(
