@@ -12,6 +12,7 @@
 //! | `POST /streams/stop` | 200, 404, 422 | the same |
 //! | `GET`, `PUT`, `DELETE /streams/{id}` | 200, 201, 204, 404, 409, 422, 507 | configuration |
 //! | `POST /streams/{id}/start`, `/stop`, `/skip`, `/source` | 200, 202, 404, 409, 422, 502 | |
+//! | `POST /streams/{id}/upgrade`, `POST /streams/upgrade` | 200, 404, 409, 502 | |
 //! | `GET /streams/{id}/events` | 200, 404 | server-sent events |
 //! | `GET /streams/{id}/logs` | 200, 404 | `?lines=` |
 //! | `GET`, `POST /ingest/keys`, `DELETE /ingest/keys/{id}` | 200, 201, 204, 404, 409, 422, 507 | |
@@ -47,6 +48,7 @@ mod preview;
 mod schedule;
 mod schema;
 mod streams;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 
@@ -175,6 +177,8 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(streams::stop_by_path))
         .routes(routes!(streams::skip))
         .routes(routes!(streams::source))
+        .routes(routes!(upgrade::upgrade_all))
+        .routes(routes!(upgrade::upgrade))
         .routes(routes!(events::events))
         .routes(routes!(events::logs))
         .routes(routes!(ingest::list_keys, ingest::make_key))

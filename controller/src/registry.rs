@@ -9,6 +9,7 @@ mod start;
 
 use std::sync::Arc;
 
+use storage::model::report::UpgradeReport;
 use storage::model::{StreamConfig, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -128,6 +129,15 @@ impl Registry {
     /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
     pub async fn preview_touch(&self, id: &StreamId) -> Result<(), RequestError> {
         self.stream(id)?.preview_touch().await
+    }
+
+    /// Puts the installed program into the stream's running worker, which stays on air; answers
+    /// when it is done.
+    ///
+    /// # Errors
+    /// `NotRunning`, `NotUpgraded`, `WorkerUnavailable`, `UnknownStream`.
+    pub async fn upgrade(&self, id: &StreamId) -> Result<UpgradeReport, RequestError> {
+        self.stream(id)?.upgrade().await
     }
 
     /// The last lines of the worker and its FFmpegs, oldest first; from its log file when there is

@@ -25,6 +25,7 @@ mod spawn;
 mod state;
 pub mod status;
 mod survivor;
+mod upgrade;
 mod worker_link;
 
 pub(crate) use driver::{Beginning, Driver, Machine};

@@ -93,7 +93,7 @@ pub struct BlockMark {
 }
 
 /// Whose list an item is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     /// The ordinary programme's.
     Ordinary,

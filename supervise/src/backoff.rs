@@ -94,6 +94,20 @@ impl Backoff {
         }
     }
 
+    /// As it was, with the health it had.
+    pub fn restored(policy: Policy, attempts: u32, healthy_since: Option<Instant>) -> Self {
+        Self {
+            policy,
+            attempts,
+            healthy_since,
+        }
+    }
+
+    /// Since when it has worked, if it does.
+    pub fn health(&self) -> Option<Instant> {
+        self.healthy_since
+    }
+
     /// Counts a failure at `now`; `random` is a number in 0..1 for the jitter.
     pub fn failed(&mut self, now: Instant, random: f64) -> Next {
         self.forget_if_healthy(now);

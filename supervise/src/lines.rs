@@ -54,6 +54,18 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
+    /// Goes on reading where another reader stopped: `rest` is what that had read and not returned.
+    pub fn resumed(from: R, rest: &[u8]) -> Self {
+        let mut reader = Self::new(from);
+        reader.buffer.extend_from_slice(rest);
+        reader
+    }
+
+    /// Stops reading; also returns what was read and not returned as a line.
+    pub fn into_parts(self) -> (R, BytesMut) {
+        (self.from, self.buffer)
+    }
+
     /// The next line without its end; `None` at the end of the stream, whose last line needs no
     /// line end. Cancel-safe.
     ///
@@ -142,6 +154,15 @@ impl Tail {
             lines: VecDeque::with_capacity(capacity.min(1024)),
             capacity,
         }
+    }
+
+    /// At most `capacity` lines, beginning with these.
+    pub fn resumed(capacity: usize, lines: impl IntoIterator<Item = String>) -> Self {
+        let mut tail = Self::new(capacity);
+        for line in lines {
+            tail.push(line);
+        }
+        tail
     }
 
     /// Adds a line, and forgets the oldest when there are too many.

@@ -50,6 +50,8 @@ mod state_files;
 mod survival;
 #[path = "e2e/systemd.rs"]
 mod systemd;
+#[path = "e2e/upgrade.rs"]
+mod upgrade;
 #[path = "e2e/upload.rs"]
 mod upload;
 

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::book::{Book, From};
+use self::book::{Book, From, FrozenBook};
 use self::memory::Memory;
 
 /// A first look that takes longer is not waited for, where a listing is remembered.
@@ -65,8 +65,13 @@ impl Catalogue {
         memory: Option<Memory>,
         programme: Programme,
     ) -> Self {
+        Self::resume(store, reach, memory, Book::new(programme, Instant::now()))
+    }
+
+    /// Goes on with what was known before.
+    pub fn resume(store: MediaStore, reach: Reach, memory: Option<Memory>, book: Book) -> Self {
         let shared = Arc::new(Shared {
-            book: Mutex::new(Book::new(programme, Instant::now())),
+            book: Mutex::new(book),
             changed: Notify::new(),
             look: Notify::new(),
         });
@@ -175,6 +180,11 @@ impl Catalogue {
     /// Waits until the bucket was looked at again. For one waiter at a time.
     pub async fn changed(&self) {
         self.shared.changed.notified().await;
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> FrozenBook {
+        self.shared.lock().freeze()
     }
 
     /// Ends the listing.

@@ -12,6 +12,7 @@
 //! | `POST /v1/source` | [`source`] |
 //! | `POST /v1/preview` | [`preview`] |
 //! | `PUT /v1/config` | [`configure`] |
+//! | `POST /v1/upgrade` | [`upgrade`] |
 //! | `POST /v1/stop` | [`stop`] |
 
 pub mod command;
@@ -19,6 +20,7 @@ mod error;
 mod events;
 pub mod socket;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -53,10 +55,10 @@ struct Control {
     end: CancellationToken,
 }
 
-/// Answers on `socket` until `end` is cancelled; the socket's file is gone then. Each request is
+/// Answers on `socket` until `end` is cancelled and what was being answered is. Each request is
 /// noted as a `contact`.
 pub async fn serve(
-    socket: ControlSocket,
+    socket: Arc<ControlSocket>,
     port: ControlPort,
     logs: LogRing,
     contact: Contact,
@@ -68,12 +70,15 @@ pub async fn serve(
         end: end.clone(),
     });
     let router = router(control).layer(from_fn_with_state(contact, note_contact));
-    let (listener, file) = socket.into_parts();
-    let served = axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned());
+    let served = async {
+        let listener = socket.listener()?;
+        axum::serve(listener, router)
+            .with_graceful_shutdown(end.cancelled_owned())
+            .await
+    };
     if let Err(error) = served.await {
         tracing::error!(%error, "the control socket failed: the stream goes on without it");
     }
-    drop(file);
 }
 
 fn router(control: Arc<Control>) -> Router {
@@ -85,6 +90,7 @@ fn router(control: Arc<Control>) -> Router {
         .route("/v1/source", post(source))
         .route("/v1/preview", post(preview))
         .route("/v1/config", put(configure))
+        .route("/v1/upgrade", post(upgrade))
         .route("/v1/stop", post(stop))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
@@ -149,6 +155,21 @@ async fn configure(
     let command = Command::Reconfigure(Box::new(config), reply);
     control.send(command).await?;
     answer.await.map_err(|_| ApiError::ending())??;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Debug, Deserialize)]
+struct Upgrade {
+    /// Path of the program.
+    program: PathBuf,
+}
+
+async fn upgrade(
+    State(control): State<Arc<Control>>,
+    body: Result<Json<Upgrade>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    let Json(Upgrade { program }) = body?;
+    control.port.upgrader.upgrade(&program).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -17,6 +17,7 @@
 //!
 //! The rules and their numbers are in `docs/design/on-air-chain.md`, "Director".
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub use storage::model::report::SlateCause;
@@ -36,7 +37,7 @@ pub const OPEN_LIMIT: Duration = Duration::from_secs(15);
 pub const FIRST_ITEM_WAIT: Duration = Duration::from_millis(1000);
 
 /// What the operator wants on air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
     /// The programme, as far as it can be had.
     Programme,
@@ -45,7 +46,7 @@ pub enum Wish {
 }
 
 /// What is on air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Air {
     /// Not a packet was released yet.
     Nothing,
@@ -179,12 +180,15 @@ pub enum Why {
 }
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Director {
+    #[serde(with = "crate::handover::instant")]
     started: Instant,
     wish: Wish,
     skip: bool,
+    #[serde(with = "crate::handover::instant::option")]
     cut_wished: Option<Instant>,
+    #[serde(with = "crate::handover::instant::option")]
     stalled_since: Option<Instant>,
     /// The media store was away while the current item was dry: its connection may be a dead one.
     cut_off: bool,

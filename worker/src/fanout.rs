@@ -3,6 +3,7 @@
 //! Owned by playout, which calls it between two wake-ups: nothing here waits. A destination that
 //! is slow, dead or being changed has its own task and its own queue, so it delays nobody.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,15 +16,19 @@ use tokio::sync::watch;
 
 use crate::flv::Packet;
 use crate::journal::Journal;
-use crate::output::{Output, Publisher, Told};
+use crate::output::sink::FrozenSink;
+use crate::output::target::KeyPassing;
+use crate::output::{FrozenOutput, Output, Publisher, Told};
 use crate::preview::Preview;
 
 /// The headers in force: what a decoder must have before the next packet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headers {
     /// `AVCDecoderConfigurationRecord`.
+    #[serde(with = "crate::handover::blob::option")]
     pub video: Option<Bytes>,
     /// `AudioSpecificConfig`.
+    #[serde(with = "crate::handover::blob::option")]
     pub audio: Option<Bytes>,
 }
 
@@ -40,7 +45,83 @@ pub struct Fanout {
     changes: watch::Sender<()>,
 }
 
+/// All outputs on their way to the next image of this process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrozenFanout {
+    outputs: Vec<FrozenOutput>,
+    headers: Headers,
+    passing: KeyPassing,
+    /// The preview was being written: it is started again.
+    preview: bool,
+}
+
+impl FrozenFanout {
+    /// The FFmpegs of the destinations that are connected.
+    pub fn sinks(&self) -> impl Iterator<Item = &FrozenSink> {
+        self.outputs.iter().filter_map(FrozenOutput::sink)
+    }
+}
+
 impl Fanout {
+    /// Goes on with the outputs of an earlier image of this process.
+    pub fn resume(
+        frozen: FrozenFanout,
+        job: &Job,
+        secrets: &JobSecrets,
+        format: StreamFormat,
+        journal: Journal,
+    ) -> Self {
+        let publisher = Arc::new(Publisher::resumed(job, secrets, format, frozen.passing));
+        let changes = watch::Sender::new(());
+        let told = Told {
+            journal: journal.clone(),
+            changes: changes.clone(),
+        };
+        let resume = |output| Output::resume(output, &publisher, told.clone());
+        let mut fanout = Self {
+            outputs: frozen.outputs.into_iter().map(resume).collect(),
+            preview: Preview::new(job, publisher.metadata()),
+            publisher,
+            leaving: Vec::new(),
+            headers: frozen.headers,
+            journal,
+            changes,
+        };
+        if frozen.preview {
+            fanout.touch_preview();
+        }
+        fanout
+    }
+
+    /// Whether all outputs can be frozen at once.
+    pub fn can_freeze(&self) -> bool {
+        self.leaving.iter().all(Output::has_ended) && self.outputs.iter().all(Output::can_freeze)
+    }
+
+    /// What the outputs are and hold, without their connections: for a rehearsal.
+    pub fn snapshot(&self) -> FrozenFanout {
+        self.frozen_with(self.outputs.iter().map(Output::snapshot).collect())
+    }
+
+    /// Lets go of every output as it is. The preview is told to end, and not waited for.
+    pub async fn freeze(mut self) -> FrozenFanout {
+        let outputs = std::mem::take(&mut self.outputs);
+        let freezing = outputs.into_iter().map(Output::freeze);
+        let outputs = futures_util::future::join_all(freezing).await;
+        let frozen = self.frozen_with(outputs);
+        self.preview.close();
+        frozen
+    }
+
+    fn frozen_with(&self, outputs: Vec<FrozenOutput>) -> FrozenFanout {
+        FrozenFanout {
+            outputs,
+            headers: self.headers.clone(),
+            passing: self.publisher.passing(),
+            preview: self.preview.state() == PreviewState::Running,
+        }
+    }
+
     /// Starts the outputs that `job` names, for a stream of `format`; `journal` is told what they
     /// deliver. Asks this FFmpeg once whether it can be given a key outside its arguments, when a
     /// destination has a key at all.

@@ -6,8 +6,10 @@
 //!               slate ──────────┘                                                └─ output ─ ffmpeg
 //! ```
 //!
-//! Floors, each using only what lies below it: `main` → `control` → `playout` → `director`,
-//! `fanout` → `source`, `timeline`, `output`, `catalogue` → `ffmpeg`, `flv`, `journal`, `position`.
+//! Floors, each using only what lies below it: `main` → `startup` → `house` → `control` → `playout` →
+//! `director`, `fanout` → `source`, `timeline`, `output`, `catalogue` → `ffmpeg`, `flv`, `journal`,
+//! `position`. What is handed over to another program is known to each floor for itself; `handover`
+//! stands beside them all.
 
 pub mod catalogue;
 pub mod control;
@@ -15,6 +17,8 @@ pub mod director;
 pub mod fanout;
 pub mod ffmpeg;
 pub mod flv;
+pub mod handover;
+pub mod house;
 pub mod job;
 pub mod journal;
 pub mod logging;

@@ -1,6 +1,9 @@
 //! `stream-worker --job FILE`: plays one stream until it is asked to stop.
+//!
+//! The main thread forks every FFmpeg and nothing else (`supervise::spawner_here`): only then can this
+//! process become another program and keep them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,8 +11,13 @@ use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 use storage::layout::Layout;
 use storage::model::report::exit_code;
-use storage::model::{ErrorReport, Job, JobSecrets, WorkerExit};
+use storage::model::{ErrorReport, Job, JobSecrets, StreamId, WorkerExit};
+use supervise::reexec::{self, PassedFd};
 use supervise::shutdown::Shutdown;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use worker::handover::{Document, upgrade};
+use worker::house::Taken;
 use worker::logging::{self, LogRing};
 use worker::{job, startup};
 
@@ -20,10 +28,29 @@ const THREADS: usize = 2;
 #[derive(Debug, Parser)]
 #[command(name = "stream-worker", version)]
 struct Args {
+    #[command(flatten)]
+    what: What,
+    /// With --resume: the descriptor of the program this process was before.
+    #[arg(long, value_name = "FD", requires = "resume", hide = true)]
+    previous: Option<i32>,
+    /// With --resume: why another program did not go on.
+    #[arg(long, value_name = "WHY", requires = "resume", hide = true)]
+    fell_back: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct What {
     /// The job, as the controller writes it. Secrets are read from standard input, or from the
     /// environment when that is empty or a terminal.
     #[arg(long, value_name = "FILE")]
-    job: PathBuf,
+    job: Option<PathBuf>,
+    /// Says whether this program could go on from the hand-over at this descriptor.
+    #[arg(long, value_name = "FD", hide = true)]
+    check_resume: Option<i32>,
+    /// Goes on from the hand-over at this descriptor, as the process that wrote it.
+    #[arg(long, value_name = "FD", hide = true)]
+    resume: Option<i32>,
 }
 
 fn main() -> ExitCode {
@@ -41,80 +68,188 @@ fn main() -> ExitCode {
             });
         }
     };
-    let (job, secrets, logs) = match prepare(&args) {
+    match args.what {
+        What {
+            check_resume: Some(document),
+            ..
+        } => check(document),
+        What {
+            resume: Some(document),
+            ..
+        } => supervise::spawner_here(|| take_over(document, args.previous, args.fell_back)),
+        What { job, .. } => begin(&job.unwrap_or_default()),
+    }
+}
+
+/// Starts the stream of the job at this path.
+fn begin(job: &Path) -> ExitCode {
+    let (job, secrets, logs) = match prepare(job) {
         Ok(prepared) => prepared,
         Err(error) => return unusable(&error),
     };
-    let layout = Layout {
-        state_dir: job.state_dir.clone(),
-        runtime_dir: job.runtime_dir.clone(),
-        cache_dir: job.cache_dir.clone(),
-    };
+    let layout = job.layout();
     let (stream_id, generation) = (job.stream_id.clone(), job.generation);
     tracing::info!(stream = %stream_id, generation, version = env!("CARGO_PKG_VERSION"), "starting");
-    let exit = play(job, secrets, logs);
+    let exit = supervise::spawner_here(|| {
+        let played = runtime().and_then(|runtime| {
+            let exit = runtime.block_on(play_until_asked(generation, |shutdown| async {
+                // Boxed: a chain of futures this deep has a size the compiler would not work out.
+                Ok(Box::pin(startup::run(job, secrets, logs, shutdown)).await)
+            }));
+            // What still runs has had its time; children die with this process.
+            runtime.shutdown_background();
+            exit
+        });
+        played.unwrap_or_else(|error| failed(generation, &error))
+    });
     leave_record(&layout, &stream_id, &exit);
     code(exit.code)
 }
 
-fn prepare(args: &Args) -> anyhow::Result<(Job, JobSecrets, LogRing)> {
-    let job = job::read_job(&args.job)?;
+/// Goes on as the program this process has just become. Until [`Taken`] is there nothing of the
+/// hand-over was touched, and the program before can have it back.
+fn take_over(document: i32, previous: Option<i32>, fell_back: Option<String>) -> ExitCode {
+    let is_last = fell_back.is_some();
+    let prepared = std::panic::catch_unwind(|| prepare_to_take_over(document, fell_back));
+    let why_not = match prepared {
+        Ok(Ok(prepared)) => {
+            for used in previous.into_iter().chain([document]) {
+                drop(PassedFd::from_number(used).take());
+            }
+            return go_on(prepared);
+        }
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(_) => "it panicked; its log says where".to_owned(),
+    };
+    let mut error = anyhow::anyhow!(why_not.clone());
+    if let (Some(previous), false) = (previous, is_last) {
+        let failed = upgrade::fall_back(previous, document, &why_not);
+        error = error.context(format!("the program before cannot be had back: {failed}"));
+    }
+    unusable(&error);
+    code(exit_code::INTERNAL)
+}
+
+/// What it takes to go on.
+struct Prepared {
+    runtime: Runtime,
+    taken: Taken,
+    layout: Layout,
+    stream_id: StreamId,
+    generation: u64,
+    logs: LogRing,
+}
+
+fn prepare_to_take_over(document: i32, fell_back: Option<String>) -> anyhow::Result<Prepared> {
+    let document = read_document(document)?;
+    let logs = start_logging(&document.job)?;
+    let (layout, stream_id) = (document.job.layout(), document.job.stream_id.clone());
+    let generation = document.job.generation;
+    let runtime = runtime()?;
+    let taken = runtime.block_on(Taken::new(document, fell_back))?;
+    Ok(Prepared {
+        runtime,
+        taken,
+        layout,
+        stream_id,
+        generation,
+        logs,
+    })
+}
+
+fn go_on(prepared: Prepared) -> ExitCode {
+    let Prepared {
+        runtime,
+        taken,
+        layout,
+        stream_id,
+        generation,
+        logs,
+    } = prepared;
+    let played = runtime.block_on(play_until_asked(generation, |shutdown| async {
+        Ok(Box::pin(taken.go_on(logs, shutdown)).await?)
+    }));
+    runtime.shutdown_background();
+    let exit = played.unwrap_or_else(|error| failed(generation, &error));
+    leave_record(&layout, &stream_id, &exit);
+    code(exit.code)
+}
+
+/// Through another descriptor: the one that was handed over stays as it is.
+fn read_document(number: i32) -> anyhow::Result<Document> {
+    let document = std::fs::File::open(format!("/proc/self/fd/{number}"))
+        .context("the hand-over cannot be opened")?;
+    Ok(Document::read(document.into())?)
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer to whoever asked by starting it"
+)]
+fn check(document: i32) -> ExitCode {
+    match read_document(document).and_then(|document| Ok(document.secrets().map(drop)?)) {
+        Ok(()) => {
+            println!("{}", upgrade::CHECKED);
+            ExitCode::SUCCESS
+        }
+        Err(error) => unusable(&error),
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(THREADS)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")
+}
+
+fn prepare(job: &Path) -> anyhow::Result<(Job, JobSecrets, LogRing)> {
+    let job = job::read_job(job)?;
     let secrets = job::read_secrets(&job)?;
+    let logs = start_logging(&job)?;
+    Ok((job, secrets, logs))
+}
+
+fn start_logging(job: &Job) -> anyhow::Result<LogRing> {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let format = match variable("LOG_FORMAT") {
         Some(text) => text.parse().map_err(anyhow::Error::msg)?,
         None => logging::LogFormat::default(),
     };
-    let log_file = Layout {
-        state_dir: job.state_dir.clone(),
-        runtime_dir: job.runtime_dir.clone(),
-        cache_dir: job.cache_dir.clone(),
+    let log_file = job.layout().log(&job.stream_id);
+    let filter = variable("RUST_LOG");
+    Ok(logging::init(format, filter.as_deref(), &log_file)?)
+}
+
+fn failed(generation: u64, error: &anyhow::Error) -> WorkerExit {
+    tracing::error!(error = format!("{error:#}"), "the worker failed");
+    WorkerExit {
+        generation,
+        code: exit_code::INTERNAL,
+        error: Some(ErrorReport {
+            error_type: "worker_failed".to_owned(),
+            message: format!("{error:#}"),
+            hint: "see the worker's log; the stream is started again by itself".to_owned(),
+        }),
     }
-    .log(&job.stream_id);
-    let logs = logging::init(format, variable("RUST_LOG").as_deref(), &log_file)?;
-    Ok((job, secrets, logs))
 }
 
-fn play(job: Job, secrets: JobSecrets, logs: LogRing) -> WorkerExit {
-    let generation = job.generation;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .max_blocking_threads(THREADS)
-        .enable_all()
-        .build();
-    let played = runtime
-        .context("the runtime cannot be started")
-        .and_then(|runtime| {
-            let exit = runtime.block_on(play_until_asked(job, secrets, logs));
-            // What still runs has had its time; children die with this process.
-            runtime.shutdown_background();
-            exit
-        });
-    played.unwrap_or_else(|error| {
-        tracing::error!(error = format!("{error:#}"), "the worker failed");
-        WorkerExit {
-            generation,
-            code: exit_code::INTERNAL,
-            error: Some(ErrorReport {
-                error_type: "worker_failed".to_owned(),
-                message: format!("{error:#}"),
-                hint: "see the worker's log; the stream is started again by itself".to_owned(),
-            }),
-        }
-    })
-}
-
-async fn play_until_asked(
-    job: Job,
-    secrets: JobSecrets,
-    logs: LogRing,
-) -> anyhow::Result<WorkerExit> {
+async fn play_until_asked<F>(
+    generation: u64,
+    play: impl FnOnce(CancellationToken) -> F,
+) -> anyhow::Result<WorkerExit>
+where
+    F: Future<Output = anyhow::Result<WorkerExit>> + Send + 'static,
+{
     let shutdown = Shutdown::install().context("signals cannot be received")?;
-    let generation = job.generation;
+    // Those that came between two programs of this process have waited.
+    reexec::welcome_signals();
     // In a task of its own, so that a panic in it is an error here, with a record of the exit.
-    let playing = tokio::spawn(startup::run(job, secrets, logs, shutdown.token()));
+    let playing = tokio::spawn(play(shutdown.token()));
     tokio::select! {
-        exit = playing => exit.context("playout ended by a fault of its own"),
+        exit = playing => exit.context("playout ended by a fault of its own")?,
         () = shutdown.immediate() => {
             tracing::warn!("asked to stop a second time: leaving at once");
             Ok(WorkerExit { generation, code: exit_code::STOPPED, error: None })
@@ -123,7 +258,7 @@ async fn play_until_asked(
 }
 
 /// For whoever cannot wait for this process.
-fn leave_record(layout: &Layout, stream_id: &storage::model::StreamId, exit: &WorkerExit) {
+fn leave_record(layout: &Layout, stream_id: &StreamId, exit: &WorkerExit) {
     let path = layout.exit(stream_id);
     let written = serde_json::to_vec(exit)
         .map_err(anyhow::Error::from)

@@ -5,6 +5,7 @@
 //! closing, listing and writing happen in other tasks, and their results are seen a turn later.
 
 mod commands;
+mod hand_over;
 mod items;
 mod keeper;
 mod on_air_log;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use programme::format::AUDIO_RATE_HZ;
 use programme::{Fit, StreamFormat};
-use storage::model::report::ItemProblem;
+use storage::model::report::{ItemProblem, UpgradeReport};
 use storage::model::{ErrorReport, Job, PositionFile, WorkerReport};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -34,6 +35,8 @@ use crate::flv::Packet;
 use crate::journal::Journal;
 use crate::source::{Slate, SlateSource, SourceContext};
 use crate::timeline::{Pacer, Silence, SourceShape, Timeline};
+use hand_over::Order;
+pub use hand_over::{Channels, FrozenPlayout, HandedOver, Rehearsal, Surroundings, TakeOver};
 use items::{Cursor, Plan};
 use keeper::PositionKeeper;
 use on_air_log::OnAirLog;
@@ -89,6 +92,8 @@ pub enum Ended {
     Stopped,
     /// Every destination was given up; the last failure.
     Exhausted(ErrorReport),
+    /// It is to go on in another program.
+    HandedOver(Box<HandedOver>),
 }
 
 /// See the module.
@@ -134,6 +139,12 @@ pub struct Playout {
     batch: Vec<Packet>,
     dry: u64,
     slate_ms: u64,
+    /// To become another program as soon as that can be done.
+    order: Option<Order>,
+    /// Taken over, and nothing was played yet.
+    taking_over: Option<TakeOver>,
+    /// The last upgrade.
+    upgrade: Option<UpgradeReport>,
 }
 
 // === impl Playout ===
@@ -179,6 +190,9 @@ impl Playout {
             batch: Vec::new(),
             dry: 0,
             slate_ms: 0,
+            order: None,
+            taking_over: None,
+            upgrade: None,
             job: parts.job,
             format: parts.format,
         }
@@ -205,7 +219,13 @@ impl Playout {
                     }
                     self.publish(Instant::now());
                 }
-                () = tokio::time::sleep_until(wake_up) => wake_up = self.turn(Instant::now()),
+                () = tokio::time::sleep_until(wake_up) => {
+                    wake_up = self.turn(Instant::now());
+                    if let Some(program) = self.ready_to_hand_over(Instant::now()) {
+                        // Boxed: it is large, and happens once in months.
+                        return Box::pin(self.hand_over(program)).await;
+                    }
+                }
             }
         };
         self.wind_up().await;
@@ -245,6 +265,7 @@ impl Playout {
         if self.air == Air::Current {
             self.keep_position(POSITION_EVERY, now);
         }
+        changed |= self.note_take_over();
         if changed || now >= self.reported_at + REPORT_EVERY {
             self.publish(now);
         }

@@ -119,6 +119,13 @@ impl Preview {
         }
     }
 
+    /// Asks it to end.
+    pub fn close(&self) {
+        if let Some(running) = &self.running {
+            running.close.cancel();
+        }
+    }
+
     /// Ends it and removes its files.
     pub async fn stop(self) {
         if let Some(running) = self.running {

@@ -130,6 +130,19 @@ impl SourceContext {
         }
     }
 
+    /// Where media comes from.
+    pub fn store(&self) -> &MediaStore {
+        &self.store
+    }
+
+    /// Another handle of the socket that programs read through.
+    ///
+    /// # Errors
+    /// When the process has too many descriptors.
+    pub fn media_socket(&self) -> std::io::Result<std::net::TcpListener> {
+        self.server.socket()
+    }
+
     /// Permission to read `key`, for a program of this machine.
     fn ticket(&self, key: &str) -> Result<Ticket, ErrorReport> {
         self.server

@@ -14,24 +14,20 @@ use storage::media::MediaStore;
 use storage::media::cache::MediaCache;
 use storage::media::server::MediaServer;
 use storage::model::report::{ItemProblem, exit_code};
-use storage::model::{
-    AirEvent, ErrorReport, Job, JobSecrets, SlateConfig, WorkerExit, WorkerReport,
-};
-use tokio::sync::{mpsc, watch};
+use storage::model::{ErrorReport, Job, JobSecrets, SlateConfig, WorkerExit};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalogue::Catalogue;
 use crate::catalogue::memory::Memory;
-use crate::control::{self, Command, ControlPort, ControlSocket, SocketError};
+use crate::control::{ControlSocket, SocketError};
 use crate::fanout::Fanout;
 use crate::ffmpeg::redact::Redactor;
-use crate::journal::{Begin, Journal, Stamp};
+use crate::house::{Furniture, House};
+use crate::journal::{Begin, Journal};
 use crate::logging::LogRing;
-use crate::playout::{self, Ended, Parts, Playout};
+use crate::playout::{self, Channels, Parts, Playout};
 use crate::position::PositionStore;
 use crate::source::{Programs, Slate, SourceContext};
-use crate::wish::{Contact, Wish};
 
 /// How long the items are looked at before `"auto"` is settled by what was seen.
 const AUTO_FORMAT_LIMIT: Duration = Duration::from_secs(5);
@@ -45,84 +41,45 @@ pub async fn run(
     logs: LogRing,
     shutdown: CancellationToken,
 ) -> WorkerExit {
-    let generation = job.generation;
-    let exit = |code, error| WorkerExit {
-        generation,
-        code,
-        error,
-    };
     let layout = job.layout();
-    let (report, report_read) = watch::channel(playout::empty_report(&job));
-    let (command_to, commands) = mpsc::channel(16);
-    let port = ControlPort {
-        report: report_read,
-        commands: command_to,
-    };
     let socket = match ControlSocket::bind(&layout.socket(&job.stream_id)) {
         Ok(socket) => socket,
-        Err(error) => return exit(exit_code::USAGE, Some(no_socket(&error))),
+        Err(error) => {
+            return WorkerExit {
+                generation: job.generation,
+                code: exit_code::USAGE,
+                error: Some(no_socket(&error)),
+            };
+        }
     };
     let journal = Journal::start(&job, Begin::Afresh);
-    let closed = CancellationToken::new();
-    let contact = Contact::new();
-    let shutdown = unwanted(&job, &contact, shutdown);
-    let control = control::serve(socket, port, logs, contact, closed.clone());
-    let control = tokio::spawn(control);
+    let furniture = Furniture {
+        socket,
+        secrets,
+        logs,
+        journal,
+    };
+    let (house, channels) = House::new(furniture, playout::empty_report(&job));
+    let shutdown = house.shutdown(&job, shutdown);
+    let answering = house.open();
     let built = tokio::select! {
-        parts = build(job, &secrets, journal.clone(), report, commands) => Some(parts),
+        parts = build(job, &house, channels) => Some(parts),
         () = shutdown.token.cancelled() => None,
     };
-    let ended = match built {
-        Some(Ok(parts)) => Ok(Playout::new(parts).run(&shutdown.token).await),
-        Some(Err(error)) => Err(error),
-        None => Ok(Ended::Stopped),
-    };
-    closed.cancel();
-    if let Err(error) = control.await {
-        tracing::error!(%error, "the control socket's task failed");
-    }
-    let exit = match ended {
-        Ok(Ended::Stopped) => exit(exit_code::STOPPED, None),
-        Ok(Ended::Exhausted(error)) => exit(exit_code::DESTINATIONS_EXHAUSTED, Some(error)),
-        Err(error) => exit(exit_code::CONFIG, Some(error)),
-    };
-    journal.note(Stamp::now(), AirEvent::Ended { code: exit.code });
-    journal.close().await;
-    exit
-}
-
-/// What ends the stream: the signal, or nobody's wish for it.
-struct Shutdown {
-    token: CancellationToken,
-    _watch: AbortOnDropHandle<()>,
-}
-
-fn unwanted(job: &Job, contact: &Contact, signal: CancellationToken) -> Shutdown {
-    let token = signal.child_token();
-    let gone = Wish::of(job).gone(contact.clone());
-    let ending = token.clone();
-    Shutdown {
-        token,
-        _watch: AbortOnDropHandle::new(tokio::spawn(async move {
-            gone.await;
-            ending.cancel();
-        })),
+    match built {
+        Some(Ok(parts)) => house.keep(Playout::new(parts), answering, &shutdown).await,
+        Some(Err(error)) => house.close(answering, exit_code::CONFIG, Some(error)).await,
+        None => house.close(answering, exit_code::STOPPED, None).await,
     }
 }
 
-async fn build(
-    job: Job,
-    secrets: &JobSecrets,
-    journal: Journal,
-    report: watch::Sender<WorkerReport>,
-    commands: mpsc::Receiver<Command>,
-) -> Result<Parts, ErrorReport> {
+async fn build(job: Job, house: &House, channels: Channels) -> Result<Parts, ErrorReport> {
+    let (secrets, journal) = (&house.secrets, &house.journal);
     let layout = job.layout();
     let store = MediaStore::open(&job.storage, secrets.storage_keys.clone())
         .await
         .map_err(|error| error.report())?;
-    let cache = MediaCache::open(layout.objects_dir(), &job.storage, job.cache_max_bytes);
-    let server = MediaServer::start_with(store.clone(), cache)
+    let server = MediaServer::start_with(store.clone(), media_cache(&job))
         .await
         .map_err(|error| ErrorReport {
             error_type: "media_server_failed".to_owned(),
@@ -131,12 +88,7 @@ async fn build(
             ),
             hint: "check the limits on open files (LimitNOFILE) and that loopback is up".to_owned(),
         })?;
-    let programs = Programs {
-        ffmpeg: job.ffmpeg_bin.clone(),
-        ffprobe: job.ffprobe_bin.clone(),
-    };
-    let redactor = Redactor::new(secrets.all());
-    let sources = SourceContext::new(programs, store.clone(), server, &layout, redactor);
+    let sources = sources(&job, secrets, store.clone(), server);
     let memory = Memory::new(layout.listing(&job.stream_id), &job.storage);
     let catalogue = Catalogue::start(
         store,
@@ -168,11 +120,30 @@ async fn build(
         catalogue,
         sources,
         fanout,
-        journal,
+        journal: journal.clone(),
         resume,
-        commands,
-        report,
+        commands: channels.commands,
+        report: channels.report,
     })
+}
+
+pub(crate) fn media_cache(job: &Job) -> Option<MediaCache> {
+    let dir = job.layout().objects_dir();
+    MediaCache::open(dir, &job.storage, job.cache_max_bytes)
+}
+
+pub(crate) fn sources(
+    job: &Job,
+    secrets: &JobSecrets,
+    store: MediaStore,
+    server: MediaServer,
+) -> Arc<SourceContext> {
+    let programs = Programs {
+        ffmpeg: job.ffmpeg_bin.clone(),
+        ffprobe: job.ffprobe_bin.clone(),
+    };
+    let redactor = Redactor::new(secrets.all());
+    SourceContext::new(programs, store, server, &job.layout(), redactor)
 }
 
 /// The slate, and why it is the generated card although another picture is configured: a picture

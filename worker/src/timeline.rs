@@ -23,6 +23,7 @@ use crate::flv::{AudioConfig, AudioPacket, Packet, VideoPacket};
 use audio::SoundTrack;
 use bytes::Bytes;
 use join::{JoinPoint, PictureTrack};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// A source whose clock moves further than this between two packets has been cut in itself.
@@ -44,7 +45,7 @@ pub struct SourceShape {
 }
 
 /// What a timeline has done so far, for the status and the log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Changes from one source to another.
     pub joins: u64,
@@ -59,7 +60,7 @@ pub struct Counters {
 }
 
 /// The on-air timeline of one stream.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Timeline {
     course: Course,
     source: Source,
@@ -69,7 +70,7 @@ pub struct Timeline {
 }
 
 /// Where the source on air stands; see the module's diagram.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Course {
     Idle,
     Waiting { held: VecDeque<AudioPacket> },
@@ -78,9 +79,11 @@ enum Course {
 }
 
 /// What is remembered of the source on air, in its own time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Source {
+    #[serde(with = "crate::handover::blob::option")]
     video_header: Option<Bytes>,
+    #[serde(with = "crate::handover::blob::option")]
     audio_header: Option<Bytes>,
     audio_frame_ns: Option<i64>,
     last_video_ms: Option<i64>,

@@ -173,6 +173,10 @@ impl From<RequestError> for ApiError {
             RequestError::WorkerUnavailable { .. } => {
                 new(StatusCode::BAD_GATEWAY, "worker_unavailable").retry_after(1)
             }
+            RequestError::NotUpgraded { later: true, .. } => {
+                new(StatusCode::CONFLICT, "upgrade_not_now").retry_after(1)
+            }
+            RequestError::NotUpgraded { .. } => new(StatusCode::BAD_GATEWAY, "upgrade_refused"),
             RequestError::NotSaved {
                 disk_full: true, ..
             } => new(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),

@@ -198,6 +198,7 @@ impl Driver {
         let handle = StreamHandle::new(
             beginning.id.clone(),
             machine.settings.layout.clone(),
+            machine.settings.worker_bin.clone(),
             requests_tx,
             status_rx,
             config_rx,

@@ -68,7 +68,11 @@ impl Follow {
                         self.tell(Event::Report { generation: self.generation, report }).await;
                     }
                     Some(_) => {}
-                    None => subscription = None,
+                    // A worker that is upgraded ends its answers and is there again in an instant.
+                    None => {
+                        sleep(START_EVERY).await;
+                        subscription = self.subscribe().await;
+                    }
                 },
             }
         }

@@ -1,8 +1,10 @@
 //! How everyone else talks to a stream's driver.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use storage::layout::Layout;
+use storage::model::report::UpgradeReport;
 use storage::model::{StreamConfig, StreamId, StreamRecord};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,6 +19,7 @@ use crate::history::{History, What};
 pub(crate) struct StreamHandle {
     id: StreamId,
     layout: Layout,
+    worker_bin: PathBuf,
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<StreamStatus>,
     config: watch::Receiver<Arc<StreamConfig>>,
@@ -32,6 +35,7 @@ impl StreamHandle {
     pub(super) fn new(
         id: StreamId,
         layout: Layout,
+        worker_bin: PathBuf,
         requests: mpsc::Sender<Request>,
         status: watch::Receiver<StreamStatus>,
         config: watch::Receiver<Arc<StreamConfig>>,
@@ -40,6 +44,7 @@ impl StreamHandle {
         Self {
             id,
             layout,
+            worker_bin,
             requests,
             status,
             config,
@@ -134,6 +139,15 @@ impl StreamHandle {
     pub(crate) async fn preview_touch(&self) -> Result<(), RequestError> {
         let link = self.ask(Request::Link).await?;
         self.done(link.preview().await)
+    }
+
+    /// See [`crate::registry::Registry::upgrade`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn upgrade(&self) -> Result<UpgradeReport, RequestError> {
+        let link = self.ask(Request::Link).await?;
+        super::upgrade::upgrade(&self.id, &link, &self.worker_bin).await
     }
 
     /// See [`crate::registry::Registry::logs`].

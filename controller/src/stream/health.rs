@@ -305,6 +305,7 @@ mod tests {
             live_inputs: Vec::new(),
             preview: PreviewState::Idle,
             counters: AirCounters::default(),
+            upgrade: None,
         }
     }
 

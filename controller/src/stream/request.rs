@@ -64,6 +64,16 @@ pub enum RequestError {
     /// The configuration cannot be used.
     #[error("the configuration has {} problem(s)", .0.len())]
     Invalid(Vec<Problem>),
+    /// The worker goes on with the program it has.
+    #[error("the worker of stream {stream_id} was not upgraded and goes on as it is: {message}")]
+    NotUpgraded {
+        /// The stream.
+        stream_id: StreamId,
+        /// It can be asked again as things stand.
+        later: bool,
+        /// In the worker's words.
+        message: String,
+    },
     /// The worker did not do it.
     #[error("the worker of stream {stream_id} did not answer: {message}")]
     WorkerUnavailable {

@@ -70,6 +70,8 @@ pub(super) struct Worker {
     pub(super) report: Option<Box<WorkerReport>>,
     /// Whether it plays by the present configuration.
     pub(super) configured: Configured,
+    /// Another program is installed than the one it executes.
+    pub(super) upgrade_available: bool,
 }
 
 /// How far a worker has taken the stream's configuration.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use programme::StreamFormat;
 use serde::Serialize;
-use storage::model::report::{CacheReport, ItemProblem, PreviewState};
+use storage::model::report::{CacheReport, ItemProblem, PreviewState, UpgradeReport};
 use storage::model::{
     DesiredState, DestinationReport, ErrorReport, LiveInputReport, ObservedState, OnAir,
     PreflightReport, StreamId, StreamRecord,
@@ -53,6 +53,12 @@ pub struct StreamStatus {
     /// What is not as it should be though nothing is down: destinations that drop more than 1 % of the
     /// frames.
     pub warnings: Vec<ErrorReport>,
+    /// Version of the running worker.
+    pub worker_version: Option<String>,
+    /// Another worker is installed than the one that runs: `POST /streams/{id}/upgrade` puts it in.
+    pub upgrade_available: bool,
+    /// How the last upgrade of the running worker went.
+    pub upgrade: Option<UpgradeReport>,
 }
 
 /// How the programme stands.
@@ -102,6 +108,9 @@ impl StreamStatus {
             preview: PreviewState::Idle,
             restart_needed: false,
             warnings: Vec::new(),
+            worker_version: None,
+            upgrade_available: false,
+            upgrade: None,
         }
     }
 }

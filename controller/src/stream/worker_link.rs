@@ -1,7 +1,7 @@
 //! The worker's control socket: HTTP/1.1 over a unix socket, each call within two seconds.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,8 @@ use super::request::Take;
 
 /// A worker that is well answers in milliseconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The program it is to become may take five seconds to say whether it can.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(8);
 /// The protocol's events come at least every 10 s; a stream of them that is silent for longer is dead.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Reports and logs of a healthy worker are far below this.
@@ -156,6 +158,19 @@ impl WorkerLink {
         Ok(())
     }
 
+    /// Has it become `program`, once that has said that it can go on.
+    ///
+    /// # Errors
+    /// See [`LinkError`]; refused, with its reason, when it stays what it is.
+    pub(super) async fn upgrade(&self, program: &Path) -> Result<(), LinkError> {
+        let body = serde_json::json!({ "program": program }).to_string();
+        let asked = self.exchange(Method::POST, "/v1/upgrade", body.into());
+        timeout(UPGRADE_TIMEOUT, asked)
+            .await
+            .unwrap_or(Err(LinkError::TimedOut))?;
+        Ok(())
+    }
+
     /// Keeps the preview for another minute.
     ///
     /// # Errors
@@ -215,25 +230,31 @@ impl WorkerLink {
         path: &str,
         body: Bytes,
     ) -> Result<(Option<i32>, Bytes), LinkError> {
-        within(async {
-            let mut connection = self.connect().await?;
-            let answer = connection
-                .sender
-                .send_request(request(method, path, body))
-                .await?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
-                .collect()
-                .await
-                .map_err(|error| LinkError::Malformed(error.to_string()))?
-                .to_bytes();
-            if status.is_success() {
-                Ok((connection.peer, body))
-            } else {
-                Err(refusal(status, &body))
-            }
-        })
-        .await
+        within(self.exchange(method, path, body)).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Option<i32>, Bytes), LinkError> {
+        let mut connection = self.connect().await?;
+        let answer = connection
+            .sender
+            .send_request(request(method, path, body))
+            .await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|error| LinkError::Malformed(error.to_string()))?
+            .to_bytes();
+        if status.is_success() {
+            Ok((connection.peer, body))
+        } else {
+            Err(refusal(status, &body))
+        }
     }
 
     async fn connect(&self) -> Result<Connection, LinkError> {

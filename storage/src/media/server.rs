@@ -52,6 +52,7 @@ pub struct MediaServer {
 #[derive(Debug)]
 struct Running {
     address: SocketAddr,
+    socket: std::net::TcpListener,
     tickets: Arc<Tickets>,
     reach: Reach,
     fetcher: Option<Fetcher>,
@@ -111,8 +112,23 @@ impl MediaServer {
     /// # Errors
     /// When no port can be had.
     pub async fn start_with(store: MediaStore, cache: Option<MediaCache>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
+        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::resume(store, cache, socket)
+    }
+
+    /// The same at a socket that listens already: whoever was given an address there can still use
+    /// it, once its ticket is valid again ([`Self::resume_ticket`]).
+    ///
+    /// # Errors
+    /// When the socket cannot be used.
+    pub fn resume(
+        store: MediaStore,
+        cache: Option<MediaCache>,
+        socket: std::net::TcpListener,
+    ) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket.try_clone()?)?;
         let tickets = Arc::new(Tickets::default());
         let reach = Reach::new(store.clone());
         let fetcher = match (&store, &cache) {
@@ -136,6 +152,7 @@ impl MediaServer {
         Ok(Self {
             running: Arc::new(Running {
                 address,
+                socket,
                 tickets,
                 reach,
                 fetcher,
@@ -174,24 +191,40 @@ impl MediaServer {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let id = u128::from_ne_bytes(random);
+        Ok(self.ticket_of(id, Grant::new(key, object)))
+    }
+
+    /// A ticket that another server at the same address gave out for `object`.
+    pub fn resume_ticket(&self, id: u128, object: &ListedObject, from_cache: bool) -> Ticket {
+        let grant = Grant {
+            counted: AtomicBool::new(true),
+            from_cache: AtomicBool::new(from_cache),
+            ..Grant::new(&object.key, Some(object.clone()))
+        };
+        self.ticket_of(id, grant)
+    }
+
+    /// Another handle of the socket it listens at, for a server that takes its place.
+    ///
+    /// # Errors
+    /// When the process has too many descriptors.
+    pub fn socket(&self) -> io::Result<std::net::TcpListener> {
+        self.running.socket.try_clone()
+    }
+
+    fn ticket_of(&self, id: u128, grant: Grant) -> Ticket {
         // The name is for FFmpeg, which tells some formats by their extension.
-        let name = encode_segment(key.rsplit('/').next().unwrap_or(key));
+        let name = encode_segment(grant.key.rsplit('/').next().unwrap_or(&grant.key)).to_string();
         let address = self.running.address;
         let tickets = self.running.tickets.clone();
-        let grant = Arc::new(Grant {
-            key: key.to_owned(),
-            object,
-            current: OnceCell::new(),
-            counted: AtomicBool::new(false),
-            from_cache: AtomicBool::new(false),
-        });
+        let grant = Arc::new(grant);
         tickets.lock().insert(id, grant.clone());
-        Ok(Ticket {
+        Ticket {
             id,
             grant,
             url: format!("http://{address}/m/{id:032x}/{name}"),
             tickets,
-        })
+        }
     }
 }
 
@@ -204,6 +237,11 @@ impl Drop for Running {
 // === impl Ticket ===
 
 impl Ticket {
+    /// What makes it this one. As good as the address itself: not to be shown.
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
     /// The address. It says nothing about where the object is and dies with the ticket.
     pub fn url(&self) -> &str {
         &self.url
@@ -215,9 +253,31 @@ impl Ticket {
     }
 }
 
+// === impl Grant ===
+
+impl Grant {
+    fn new(key: &str, object: Option<ListedObject>) -> Self {
+        Self {
+            key: key.to_owned(),
+            object,
+            current: OnceCell::new(),
+            counted: AtomicBool::new(false),
+            from_cache: AtomicBool::new(false),
+        }
+    }
+}
+
 // === impl Origin ===
 
 impl Origin {
+    /// Of a ticket for `key` that is gone.
+    pub fn known(key: &str, from_cache: bool) -> Self {
+        Self(Arc::new(Grant {
+            from_cache: AtomicBool::new(from_cache),
+            ..Grant::new(key, None)
+        }))
+    }
+
     /// Whether the last answer came from the cache.
     pub fn is_cache(&self) -> bool {
         self.0.from_cache.load(Ordering::Relaxed)

@@ -41,6 +41,41 @@ pub struct WorkerReport {
     pub preview: PreviewState,
     /// Counters since the worker started.
     pub counters: AirCounters,
+    /// The last time this process was told to become another program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeReport>,
+}
+
+/// How the upgrade of a running worker went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpgradeReport {
+    /// Counts them, from 1.
+    pub number: u64,
+    /// Version that handed over.
+    pub from: String,
+    /// Version that is running now.
+    pub to: String,
+    /// When.
+    pub at: Timestamp,
+    /// See [`UpgradeOutcome`].
+    pub outcome: UpgradeOutcome,
+    /// From the last packet before to the first one after, ms.
+    pub took_ms: u64,
+    /// What went wrong; the stream has gone on as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What became of an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeOutcome {
+    /// The new program goes on.
+    Done,
+    /// The old program goes on.
+    FellBack,
 }
 
 /// What the viewer sees.

@@ -1,5 +1,6 @@
 //! What is known of the programme's objects, and what follows from it. Pure: `now` is an argument.
 
+mod frozen;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,10 +8,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use programme::{ItemSpec, Lineup, ListedObject, Playlist, Position, Programme, UpNext};
+use serde::{Deserialize, Serialize};
 use storage::media::MediaError;
 use storage::model::ErrorReport;
 use storage::model::report::{ItemProblem, ProgrammeReport};
 use tokio::time::Instant;
+
+pub use frozen::FrozenBook;
 
 /// The bucket is looked at again this often while it has nothing to play.
 pub const EMPTY_LOOK: Duration = Duration::from_secs(60);
@@ -63,12 +67,13 @@ pub struct Book {
 }
 
 /// An item that could not be played.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Bad {
     version: String,
     /// Failures of this version before the last one.
     retries: u32,
     round: u64,
+    #[serde(with = "crate::handover::instant")]
     since: Instant,
     at: Timestamp,
     error: ErrorReport,

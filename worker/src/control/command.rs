@@ -1,7 +1,13 @@
 //! What the control socket asks of playout, and what it may read.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use storage::model::{StreamConfig, WorkerReport};
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::handover::Upgrader;
+use crate::playout::Rehearsal;
 
 /// The control socket's two ends into playout: the report it shows, the commands it passes on.
 #[derive(Debug, Clone)]
@@ -10,6 +16,8 @@ pub struct ControlPort {
     pub report: watch::Receiver<WorkerReport>,
     /// Read by playout.
     pub commands: mpsc::Sender<Command>,
+    /// Replaces this process's program.
+    pub upgrader: Arc<Upgrader>,
 }
 
 /// What an operator can ask of a running stream.
@@ -26,6 +34,10 @@ pub enum Command {
         Box<StreamConfig>,
         oneshot::Sender<Result<(), FormatChanged>>,
     ),
+    /// Show what would be handed over to another program now.
+    Rehearse(oneshot::Sender<Rehearsal>),
+    /// Become this program, as soon as every output can be handed over.
+    HandOver(PathBuf),
     /// End the stream.
     Stop,
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::command::{FormatChanged, NoLiveInput, NothingToSkip};
+use crate::handover::upgrade::UpgradeError;
 
 /// `{"error": {"code", "message"}}` with its status.
 #[derive(Debug)]
@@ -72,6 +73,18 @@ impl From<NoLiveInput> for ApiError {
 impl From<FormatChanged> for ApiError {
     fn from(refusal: FormatChanged) -> Self {
         Self::new(StatusCode::CONFLICT, "format_changed", refusal)
+    }
+}
+
+impl From<UpgradeError> for ApiError {
+    fn from(refusal: UpgradeError) -> Self {
+        let (status, code) = match refusal {
+            UpgradeError::NotOnAir => (StatusCode::CONFLICT, "not_on_air"),
+            UpgradeError::Busy => (StatusCode::CONFLICT, "upgrade_under_way"),
+            UpgradeError::Refused { .. } => (StatusCode::BAD_GATEWAY, "upgrade_refused"),
+            UpgradeError::Document(_) => (StatusCode::INTERNAL_SERVER_ERROR, "upgrade_impossible"),
+        };
+        Self::new(status, code, refusal)
     }
 }
 

@@ -2,22 +2,21 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-
-use tokio::net::UnixListener;
 
 /// A listening control socket.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
-    file: SocketFile,
+    _file: SocketFile,
 }
 
 /// Removes the file when dropped.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+struct SocketFile {
     path: PathBuf,
 }
 
@@ -64,11 +63,33 @@ impl ControlSocket {
             path: path.to_owned(),
         };
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(refused)?;
-        Ok(Self { listener, file })
+        listener.set_nonblocking(true).map_err(refused)?;
+        Ok(Self {
+            listener,
+            _file: file,
+        })
     }
 
-    pub(super) fn into_parts(self) -> (UnixListener, SocketFile) {
-        (self.listener, self.file)
+    /// The socket at `path` that an earlier image of this process listened at.
+    pub fn resume(listener: OwnedFd, path: &Path) -> Self {
+        Self {
+            listener: listener.into(),
+            _file: SocketFile {
+                path: path.to_owned(),
+            },
+        }
+    }
+
+    /// For the next image of this process: it stays open, and whoever connects meanwhile waits.
+    ///
+    /// # Errors
+    /// When the process has too many descriptors.
+    pub fn hand_over(&self) -> io::Result<OwnedFd> {
+        Ok(self.listener.try_clone()?.into())
+    }
+
+    pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
+        tokio::net::UnixListener::from_std(self.listener.try_clone()?)
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::handover::Upgrader;
 
 /// A served socket, and playout's ends of it.
 struct Served {
@@ -41,6 +42,7 @@ fn report() -> WorkerReport {
         live_inputs: Vec::new(),
         preview: PreviewState::Idle,
         counters: AirCounters::default(),
+        upgrade: None,
     }
 }
 
@@ -67,12 +69,15 @@ fn serve_one() -> Served {
     let (report_to, report) = watch::channel(report());
     let (commands_to, commands) = mpsc::channel(4);
     let (logs, end) = (LogRing::default(), CancellationToken::new());
+    let secrets = storage::model::JobSecrets::default();
+    let upgrader = Upgrader::new(commands_to.clone(), secrets, logs.clone());
     let port = ControlPort {
         report,
         commands: commands_to,
+        upgrader: Arc::new(upgrader),
     };
     let task = tokio::spawn(serve(
-        socket,
+        Arc::new(socket),
         port,
         logs.clone(),
         Contact::new(),
@@ -154,7 +159,7 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
                 }
                 Command::Stop => return seen.len(),
                 Command::Take(_, reply) => drop(reply.send(Ok(()))),
-                Command::Preview => {}
+                Command::Preview | Command::Rehearse(_) | Command::HandOver(_) => {}
             }
         }
         0

@@ -1,9 +1,10 @@
 //! What FFmpeg complains about when it publishes, in words of versions 4.2 to 9.0.
 
 use super::run::{Level, Line};
+use serde::{Deserialize, Serialize};
 
 /// What is wrong between FFmpeg and the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Complaint {
     /// Nothing listens there.
     Refused,
@@ -25,7 +26,7 @@ pub enum Complaint {
 
 /// Listens to one FFmpeg: of several lines about one failure the first that says something is the
 /// most exact, and some say something only in the light of an earlier one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Listener {
     heard: Option<(Complaint, String)>,
     in_handshake: bool,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use supervise::lines::{LineReader, Tail};
 use tokio::io::AsyncRead;
+use tokio_util::sync::CancellationToken;
 
 use super::redact::Redactor;
 
@@ -103,18 +104,38 @@ fn level_of(mark: &str) -> Option<Level> {
     })
 }
 
-/// Logs every line of `stderr` until it ends, shows each to `each`, and returns the last ones.
+/// What is left of an FFmpeg's words when following them ends.
+#[derive(Debug)]
+pub struct Heard<R> {
+    /// The last lines.
+    pub tail: Tail,
+    /// Where more would come from, when following was to end before the stream did.
+    pub more: Option<LineReader<R>>,
+}
+
+/// The newest lines, beginning with these.
+pub fn tail(lines: impl IntoIterator<Item = String>) -> Tail {
+    Tail::resumed(TAIL_LINES, lines)
+}
+
+/// Logs every line until their stream ends or `hand_over` is cancelled, and shows each to `each`.
 /// A stream that cannot be read any more counts as ended.
 pub async fn follow<R: AsyncRead + Unpin>(
-    stderr: R,
+    mut lines: LineReader<R>,
+    mut tail: Tail,
     speaker: Speaker,
     redactor: Redactor,
+    hand_over: CancellationToken,
     mut each: impl FnMut(&Line),
-) -> Tail {
-    let mut lines = LineReader::new(stderr);
-    let mut tail = Tail::new(TAIL_LINES);
+) -> Heard<R> {
     let mut limit = RateLimit::new(Instant::now());
-    while let Ok(Some(raw)) = lines.next_line().await {
+    let more = loop {
+        let read = tokio::select! {
+            biased;
+            () = hand_over.cancelled() => break Some(lines),
+            read = lines.next_line() => read,
+        };
+        let Ok(Some(raw)) = read else { break None };
         let line = Line::parse(&redactor.line(&raw));
         each(&line);
         if line.level >= Level::Warning {
@@ -125,9 +146,9 @@ pub async fn follow<R: AsyncRead + Unpin>(
         if wanted {
             log(&line, &speaker);
         }
-    }
+    };
     report_held_back(limit.held_back, &speaker);
-    tail
+    Heard { tail, more }
 }
 
 /// Writes one line to the log.
@@ -229,7 +250,12 @@ mod tests {
         };
         let redactor = Redactor::new([&Secret::new("CANARY-KEY")]);
         let mut seen = Vec::new();
-        let tail = follow(raw, speaker, redactor, |line| seen.push(line.clone())).await;
+        let lines = LineReader::new(raw);
+        let hand_over = CancellationToken::new();
+        let each = |line: &Line| seen.push(line.clone());
+        let Heard { tail, more } =
+            follow(lines, super::tail([]), speaker, redactor, hand_over, each).await;
+        assert!(more.is_none());
         assert_eq!(seen.len(), 2);
         assert_eq!(seen[1].level, Level::Error);
         assert_eq!(

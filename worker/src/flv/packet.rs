@@ -1,15 +1,16 @@
 //! The unit the on-air chain works in.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// One elementary-stream packet or header. The same type before and after the timeline: only the
 /// clock its times are on differs (the source's own, or air time).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Packet {
     /// `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 §5.3.3.1).
-    VideoHeader(Bytes),
+    VideoHeader(#[serde(with = "crate::handover::blob")] Bytes),
     /// `AudioSpecificConfig` (ISO/IEC 14496-3 §1.6.2.1).
-    AudioHeader(Bytes),
+    AudioHeader(#[serde(with = "crate::handover::blob")] Bytes),
     /// One coded picture.
     Video(VideoPacket),
     /// One AAC frame.
@@ -17,7 +18,7 @@ pub enum Packet {
 }
 
 /// One coded picture, as length-prefixed NAL units.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoPacket {
     /// Decode time, ms.
     pub dts_ms: i64,
@@ -26,15 +27,17 @@ pub struct VideoPacket {
     /// An IDR picture.
     pub keyframe: bool,
     /// NAL units, each behind its length; without FLV's five bytes of tag header.
+    #[serde(with = "crate::handover::blob")]
     pub payload: Bytes,
 }
 
 /// One raw AAC frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioPacket {
     /// Presentation time, ms.
     pub ts_ms: i64,
     /// The frame, without FLV's two bytes of tag header.
+    #[serde(with = "crate::handover::blob")]
     pub payload: Bytes,
 }
 

@@ -6,6 +6,7 @@
 use super::packet::Packet;
 use super::tag::{self, ForeignCodec, HEADER_BYTES, MAX_BODY_BYTES, TagFault, TagHeader};
 use bytes::{Buf, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 /// `FLV`, version, flags, offset of the first tag (9), and the length of the tag before it (0).
 const FILE_HEADER_BYTES: usize = 9 + 4;
@@ -46,11 +47,13 @@ pub enum FlvError {
 }
 
 /// Turns a byte stream into packets.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct FlvReader {
     /// What is left of the last chunk.
+    #[serde(with = "crate::handover::blob")]
     chunk: Bytes,
     /// The beginning of a tag whose rest has not come yet.
+    #[serde(with = "crate::handover::blob")]
     partial: BytesMut,
     /// Bytes taken so far, all of them of whole tags.
     offset: u64,

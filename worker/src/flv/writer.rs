@@ -6,11 +6,12 @@
 use super::packet::Packet;
 use super::tag;
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 /// What `onMetaData` says of the picture. FFmpeg passes it on to the platform, and knows the frame
 /// rate from nowhere else when it is told not to measure it (`-fpsprobesize 0`; measuring it, with
 /// or without this tag, holds back the first 1.3 s of a connection).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Pixels.
     pub width: u32,
@@ -21,12 +22,13 @@ pub struct Metadata {
 }
 
 /// Writes one connection's FLV.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FlvWriter {
     origin_ms: i64,
     /// Where the last packet stood: headers have no time and take this one.
     last_ms: i64,
     /// Fixed bytes of tags are carved from this, some hundreds per allocation.
+    #[serde(skip)]
     carving: BytesMut,
 }
 

@@ -4,8 +4,10 @@
 //! watches for the wish to close, for FFmpeg's end and for the next look at the delivery.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +17,7 @@ use super::feed::{Feed, ParameterSets};
 use super::pace::Pace;
 use super::queue::{Beginning, Entry, Queue, payload_bytes};
 use super::renewal::{Opportunity, Renewal};
-use super::sink::Sink;
+use super::sink::{FrozenSink, Sink};
 use super::stall::{Look, Progress};
 use crate::flv::Metadata;
 
@@ -41,6 +43,18 @@ pub enum End {
     Renewed,
     /// It did not hold.
     Failed(Failure),
+    /// It goes on, in other hands.
+    Frozen(Box<FrozenConnection>),
+}
+
+/// A connection on its way to the next image of this process. How its delivery was judged stays
+/// behind: the socket is asked anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrozenConnection {
+    /// Its FFmpeg.
+    pub sink: FrozenSink,
+    /// What that is given, and when; `None` before the first keyframe.
+    pub under_way: Option<UnderWay>,
 }
 
 /// How a connection ended, and since when it had delivered nothing.
@@ -87,10 +101,17 @@ pub struct Connection<'a> {
     pub url: &'a str,
     /// The wish to close.
     pub close: &'a CancellationToken,
+    /// The wish to hand it over as it is.
+    pub freeze: &'a CancellationToken,
+    /// What it goes on with.
+    pub under_way: Option<UnderWay>,
+    /// Set while it is being ended, which takes a moment.
+    pub ending: &'a AtomicBool,
 }
 
 enum Event {
     Close,
+    Freeze,
     Look,
     Begin(Beginning),
     Due,
@@ -107,8 +128,9 @@ struct Course {
     under_way: Option<UnderWay>,
 }
 
-/// From the first keyframe on.
-struct UnderWay {
+/// What is given to FFmpeg from the first keyframe on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnderWay {
     feed: Feed,
     pace: Pace,
 }
@@ -123,16 +145,26 @@ struct Meter {
 impl Connection<'_> {
     /// Publishes until the end, telling `observe` of every look.
     pub async fn run(mut self, mut observe: impl FnMut(Observation)) -> Outcome {
-        let mut course = Course::new(self.sink.pid(), Instant::now());
+        let mut course = Course::new(self.sink.pid(), self.under_way.take(), Instant::now());
         loop {
             let event = self.next(&mut course).await;
             let now = Instant::now();
             match event {
+                Event::Freeze => {
+                    let end = self.sink.freeze().await.map(|sink| {
+                        let under_way = course.under_way.take();
+                        End::Frozen(Box::new(FrozenConnection { sink, under_way }))
+                    });
+                    // One that has just ended is made anew by whoever goes on, none too soon.
+                    return course.ends(end.unwrap_or(End::Closed), now, now);
+                }
                 Event::Close => {
+                    self.ending();
                     self.sink.close().await;
                     return course.ends(End::Closed, now, now);
                 }
                 Event::SinkEnded => {
+                    self.ending();
                     let dark_since = course.progress.dark_since(now);
                     let failure = self.sink.ended(self.url).await;
                     return course.ends(End::Failed(failure), dark_since, now);
@@ -145,6 +177,7 @@ impl Connection<'_> {
                 }
                 Event::Due => {
                     if self.fill(&mut course, now) == Filled::RenewalDue {
+                        self.ending();
                         self.sink.close().await;
                         return course.ends(End::Renewed, now, now);
                     }
@@ -158,6 +191,7 @@ impl Connection<'_> {
                         Look::Delivering => self.delivering(&mut course, now),
                         Look::Held(held) => {
                             let dark_since = course.progress.dark_since(now);
+                            self.ending();
                             course.probe.abandon();
                             self.sink.tear_down().await;
                             let failure = Failure::held(held, self.url);
@@ -169,11 +203,16 @@ impl Connection<'_> {
         }
     }
 
+    fn ending(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
     async fn next(&mut self, course: &mut Course) -> Event {
         let queue = self.queue;
         tokio::select! {
             biased;
             () = self.close.cancelled() => Event::Close,
+            () = self.freeze.cancelled() => Event::Freeze,
             _ = course.looks.tick() => Event::Look,
             event = async {
                 match &mut course.under_way {
@@ -270,13 +309,18 @@ enum Filled {
 // === impl Course ===
 
 impl Course {
-    fn new(ffmpeg: supervise::Pid, now: Instant) -> Self {
+    fn new(ffmpeg: supervise::Pid, under_way: Option<UnderWay>, now: Instant) -> Self {
+        let delivers = |under_way: &UnderWay| under_way.pace.delivers_since().is_some();
+        let looks_every = match under_way.as_ref().is_some_and(delivers) {
+            true => LOOK_EVERY,
+            false => FIRST_LOOKS_EVERY,
+        };
         Self {
             probe: DeliveryProbe::new(ffmpeg),
             progress: Progress::new(now),
             meter: Meter::new(now),
-            looks: looks(FIRST_LOOKS_EVERY, now),
-            under_way: None,
+            looks: looks(looks_every, now),
+            under_way,
         }
     }
 

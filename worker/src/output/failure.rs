@@ -1,5 +1,6 @@
 //! Why a destination does not get the stream, as the program decides by it and an operator reads it.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::ffmpeg::classify::Complaint;
 const CLOSED_AT_ONCE: Duration = Duration::from_secs(2);
 
 /// One failure of one destination. Never holds a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What kind.
     pub kind: FailureKind,
@@ -22,7 +23,7 @@ pub struct Failure {
 }
 
 /// Kinds of failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
     /// FFmpeg said what is wrong between it and the server.
     Peer(Complaint),

@@ -1,5 +1,6 @@
 //! What one FFmpeg run is given: FLV from a keyframe on, on its own clock. Pure.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -8,7 +9,7 @@ use crate::fanout::Headers;
 use crate::flv::{FlvWriter, Metadata, Packet, VideoPacket};
 
 /// How changed parameter sets are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ParameterSets {
     /// By a new sequence header, which FFmpeg's FLV muxer passes on.
     Header,
@@ -17,15 +18,18 @@ pub enum ParameterSets {
 }
 
 /// FLV under way to one FFmpeg.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Feed {
     writer: FlvWriter,
     sets: ParameterSets,
     /// In force, as units with their lengths; only when they go in band.
+    #[serde(with = "crate::handover::blob::option")]
     in_band: Option<Bytes>,
     origin_ms: i64,
     last_ms: i64,
+    #[serde(with = "crate::handover::blob::list")]
     pieces: Vec<Bytes>,
+    #[serde(with = "crate::handover::blob::list")]
     queued: VecDeque<Bytes>,
 }
 

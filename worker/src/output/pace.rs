@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// Media given at once.
@@ -14,10 +15,12 @@ const HEAD_MS: i64 = 500;
 const START_WITHIN: Duration = Duration::from_secs(2);
 
 /// The clock of one connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Pace {
     origin_ms: i64,
+    #[serde(with = "crate::handover::instant")]
     began: Instant,
+    #[serde(with = "crate::handover::instant::option")]
     delivers_since: Option<Instant>,
 }
 

@@ -12,6 +12,7 @@
 //! Headers travel in line. [`Headers`] in force at the front are kept beside the packets, so
 //! whatever was dropped, a connection that begins at the front begins rightly.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,7 +48,7 @@ pub struct Beginning {
 }
 
 /// A packet as it is taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The packet, in air time.
     pub packet: Packet,
@@ -56,8 +57,8 @@ pub struct Entry {
 }
 
 /// The queue itself, without sharing or waiting.
-#[derive(Debug)]
-struct Backlog {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Backlog {
     entries: VecDeque<Entry>,
     bytes: usize,
     /// Most media time queued: what a connection is behind by comes on top of [`LIMIT_MS`].
@@ -73,14 +74,14 @@ struct Backlog {
     dropped_frames: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Mode {
     Holding,
     Flowing,
 }
 
 /// What is kept of what comes before the next keyframe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Gap {
     /// Everything: it follows on what is queued or was taken.
     Closed,
@@ -101,6 +102,21 @@ impl Queue {
                 arrived: Notify::new(),
             }),
         }
+    }
+
+    /// With what another queue held.
+    pub fn resume(backlog: Backlog) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                backlog: Mutex::new(backlog),
+                arrived: Notify::new(),
+            }),
+        }
+    }
+
+    /// What it holds now.
+    pub fn snapshot(&self) -> Backlog {
+        self.backlog().clone()
     }
 
     /// Adds packets; drops what is too much. Never waits.

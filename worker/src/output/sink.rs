@@ -11,20 +11,23 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use programme::StreamFormat;
+use serde::{Deserialize, Serialize};
 use storage::model::{DestinationConfig, Job, JobSecrets};
 use storage::secret::Secret;
-use supervise::lines::Tail;
-use supervise::{Child, ExitReason, Grace, Spec, Terminated};
+use supervise::lines::{LineReader, Tail};
+use supervise::reexec::PassedFd;
+use supervise::{Child, ExitReason, Grace, Pid, Spec, Terminated};
 use tokio::io::AsyncWrite;
-use tokio::process::ChildStdin;
+use tokio::process::{ChildStderr, ChildStdin};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, FailureKind};
 use super::target::{KeyPassing, Target};
-use crate::ffmpeg::classify::{Complaint, Listener};
+use crate::ffmpeg::classify::Listener;
 use crate::ffmpeg::publish;
 use crate::ffmpeg::redact::Redactor;
-use crate::ffmpeg::run::{self, Speaker};
+use crate::ffmpeg::run::{self, Heard, Line, Speaker};
 use crate::flv::Metadata;
 
 /// How long FFmpeg may take to end its session after its input has ended.
@@ -58,22 +61,40 @@ pub struct Publisher {
 pub struct Sink {
     child: Child,
     stdin: Option<ChildStdin>,
-    /// Reads what FFmpeg says until it ends.
+    /// Reads what FFmpeg says until it ends, or until it is handed over.
     said: Option<JoinHandle<Said>>,
+    hand_over: CancellationToken,
+}
+
+/// A sink on its way to the next image of this process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrozenSink {
+    pid: i32,
+    #[serde(with = "crate::handover::passed")]
+    stdin: PassedFd,
+    #[serde(with = "crate::handover::passed")]
+    stderr: PassedFd,
+    /// Read from `stderr`, and no whole line yet.
+    #[serde(with = "crate::handover::blob")]
+    rest: Bytes,
+    listener: Listener,
+    tail: Vec<String>,
 }
 
 /// What FFmpeg said.
 #[derive(Debug)]
 struct Said {
-    /// The first line that says what is wrong.
-    complaint: Option<(Complaint, String)>,
+    listener: Listener,
     tail: Tail,
+    /// Where more would come from.
+    more: Option<LineReader<ChildStderr>>,
 }
 
 // === impl Publisher ===
 
 impl Publisher {
-    /// For the destinations of `job`, with pictures of `format`.
+    /// For the destinations of `job`, with pictures of `format`. Asks this FFmpeg once whether it
+    /// can be given a key outside its arguments.
     pub async fn new(job: &Job, secrets: &JobSecrets, format: StreamFormat) -> Self {
         let keyed = |destination: &DestinationConfig| destination.key_env.is_some();
         // Destinations that come later may have a key though none has now; keys come only at start.
@@ -91,6 +112,16 @@ impl Publisher {
                  can read them (ALLOW_ARGV_SECRETS=true)"
             );
         }
+        Self::resumed(job, secrets, format, passing)
+    }
+
+    /// The same where FFmpeg has been asked.
+    pub fn resumed(
+        job: &Job,
+        secrets: &JobSecrets,
+        format: StreamFormat,
+        passing: KeyPassing,
+    ) -> Self {
         Self {
             ffmpeg: job.ffmpeg_bin.clone(),
             keys: secrets.stream_keys.clone(),
@@ -113,6 +144,11 @@ impl Publisher {
         Target::new(config, key, self.passing)
     }
 
+    /// How FFmpeg is given keys.
+    pub fn passing(&self) -> KeyPassing {
+        self.passing
+    }
+
     /// What is published, in the words of FLV.
     pub fn metadata(&self) -> Metadata {
         self.metadata
@@ -126,11 +162,25 @@ impl Publisher {
         let address = target.address.expose();
         let spec = publish::to_server(&self.ffmpeg, target.protocol, address, &target.preset)
             .map_err(|error| unusable(&error))?;
-        let speaker = Speaker {
-            role: "output",
-            subject: name.to_owned(),
-        };
-        Sink::spawn(spec, speaker, self.redactor.clone())
+        Sink::spawn(spec, speaker(name), self.redactor.clone())
+    }
+
+    /// Goes on with what an earlier image of this process published for the destination `name`.
+    ///
+    /// # Errors
+    /// When FFmpeg is not this process's any more.
+    pub fn resume(&self, name: &str, frozen: FrozenSink) -> Result<Sink, Failure> {
+        Sink::resume(frozen, speaker(name), self.redactor.clone()).map_err(|error| {
+            let message = format!("FFmpeg was lost in the upgrade of the worker: {error}");
+            Failure::new(FailureKind::FfmpegExited, message)
+        })
+    }
+}
+
+fn speaker(name: &str) -> Speaker {
+    Speaker {
+        role: "output",
+        subject: name.to_owned(),
     }
 }
 
@@ -152,16 +202,56 @@ impl Sink {
     pub fn spawn(spec: Spec, speaker: Speaker, redactor: Redactor) -> Result<Self, Failure> {
         let mut child = supervise::spawn(spec).map_err(|error| unusable(&error))?;
         let stdin = child.take_stdin();
+        let hand_over = CancellationToken::new();
         let said = child.take_stderr().map(|stderr| {
-            tokio::spawn(async move {
-                let mut listener = Listener::default();
-                let follow = run::follow(stderr, speaker, redactor, |line| listener.hear(line));
-                let tail = follow.await;
-                let complaint = listener.into_heard();
-                Said { complaint, tail }
-            })
+            let lines = LineReader::new(stderr);
+            let nothing = (Listener::default(), run::tail([]));
+            tokio::spawn(listen(lines, nothing, speaker, redactor, hand_over.clone()))
         });
-        Ok(Self { child, stdin, said })
+        Ok(Self {
+            child,
+            stdin,
+            said,
+            hand_over,
+        })
+    }
+
+    /// Goes on with an FFmpeg of an earlier image of this process.
+    fn resume(frozen: FrozenSink, speaker: Speaker, redactor: Redactor) -> io::Result<Self> {
+        let child = Child::inherited(Pid::from_raw(frozen.pid)).map_err(io::Error::other)?;
+        let stdin = std::process::ChildStdin::from(frozen.stdin.take()?);
+        let stderr = std::process::ChildStderr::from(frozen.stderr.take()?);
+        let lines = LineReader::resumed(ChildStderr::from_std(stderr)?, &frozen.rest);
+        let heard = (frozen.listener, run::tail(frozen.tail));
+        let hand_over = CancellationToken::new();
+        let listening = listen(lines, heard, speaker, redactor, hand_over.clone());
+        Ok(Self {
+            child,
+            stdin: Some(ChildStdin::from_std(stdin)?),
+            said: Some(tokio::spawn(listening)),
+            hand_over,
+        })
+    }
+
+    /// Lets go of FFmpeg for the next image of this process; `None` when it has just ended.
+    pub async fn freeze(mut self) -> Option<FrozenSink> {
+        self.hand_over.cancel();
+        let Said {
+            listener,
+            tail,
+            more,
+        } = self.said().await;
+        let (stderr, rest) = more?.into_parts();
+        let stdin = self.stdin.take()?.into_owned_fd().ok()?;
+        let stderr = stderr.into_owned_fd().ok()?;
+        Some(FrozenSink {
+            pid: self.child.hand_over().as_raw(),
+            stdin: PassedFd::new(stdin),
+            stderr: PassedFd::new(stderr),
+            rest: rest.freeze(),
+            listener,
+            tail: tail.iter().map(str::to_owned).collect(),
+        })
     }
 
     /// FFmpeg's process id.
@@ -205,8 +295,8 @@ impl Sink {
             Ok(exit) => exit,
             Err(_) => self.terminate(GRACE_HANGING).await,
         };
-        let Said { complaint, tail } = self.said().await;
-        match (complaint, tail.newest()) {
+        let Said { listener, tail, .. } = self.said().await;
+        match (listener.into_heard(), tail.newest()) {
             (Some((complaint, line)), _) => Failure::peer(complaint, url, &line),
             (None, Some(line)) => Failure::new(
                 FailureKind::FfmpegExited,
@@ -246,13 +336,46 @@ impl Sink {
     /// The end of its words comes with the end of the process, whose whole group is gone then.
     async fn said(&mut self) -> Said {
         let nothing = Said {
-            complaint: None,
+            listener: Listener::default(),
             tail: Tail::new(0),
+            more: None,
         };
         match self.said.take() {
             Some(said) => said.await.unwrap_or(nothing),
             None => nothing,
         }
+    }
+}
+
+/// Follows what FFmpeg says, going on from what was heard.
+async fn listen(
+    lines: LineReader<ChildStderr>,
+    (mut listener, tail): (Listener, Tail),
+    speaker: Speaker,
+    redactor: Redactor,
+    hand_over: CancellationToken,
+) -> Said {
+    let each = |line: &Line| listener.hear(line);
+    let follow = run::follow(lines, tail, speaker, redactor, hand_over, each);
+    let Heard { tail, more } = follow.await;
+    Said {
+        listener,
+        tail,
+        more,
+    }
+}
+
+// === impl FrozenSink ===
+
+impl FrozenSink {
+    /// The FFmpeg's process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.pid)
+    }
+
+    /// What has to stay open.
+    pub fn descriptors(&self) -> [i32; 2] {
+        [self.stdin.number(), self.stderr.number()]
     }
 }
 

@@ -10,6 +10,7 @@
 //!  cannot help or all allowed ones were made.
 //! ```
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -55,10 +56,11 @@ pub struct Machine {
     failure: Option<Failure>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     /// For the next try.
     Waiting {
+        #[serde(with = "crate::handover::instant")]
         until: Instant,
         shown: Waiting,
     },
@@ -67,7 +69,7 @@ enum Phase {
     Stopped,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Waiting {
     Connecting,
     Backoff,
@@ -98,6 +100,21 @@ pub struct Verdict {
     pub retry_count: u32,
     /// The wait before the next try; `None`: there is none.
     pub retry_in: Option<Duration>,
+}
+
+/// A machine on its way to the next image of this process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrozenMachine {
+    phase: Phase,
+    since: Timestamp,
+    attempts: u32,
+    #[serde(with = "crate::handover::instant::option")]
+    healthy_since: Option<Instant>,
+    rejections: u32,
+    knocks_in_vain: u32,
+    knocked: bool,
+    connections: u64,
+    failure: Option<Failure>,
 }
 
 // === impl Moment ===
@@ -136,6 +153,37 @@ impl Machine {
             knocked: false,
             connections: 0,
             failure: None,
+        }
+    }
+
+    /// One that goes on where another stood.
+    pub fn resume(frozen: FrozenMachine, retry: RetryConfig) -> Self {
+        let policy = policy(retry);
+        Self {
+            phase: frozen.phase,
+            since: frozen.since,
+            policy,
+            backoff: Backoff::restored(policy, frozen.attempts, frozen.healthy_since),
+            rejections: frozen.rejections,
+            knocks_in_vain: frozen.knocks_in_vain,
+            knocked: frozen.knocked,
+            connections: frozen.connections,
+            failure: frozen.failure,
+        }
+    }
+
+    /// Where it stands, for another to go on from.
+    pub fn freeze(&self) -> FrozenMachine {
+        FrozenMachine {
+            phase: self.phase,
+            since: self.since,
+            attempts: self.backoff.attempts(),
+            healthy_since: self.backoff.health(),
+            rejections: self.rejections,
+            knocks_in_vain: self.knocks_in_vain,
+            knocked: self.knocked,
+            connections: self.connections,
+            failure: self.failure.clone(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::knock::Door;
 use crate::ffmpeg::publish::{MAX_PRESET_VALUE_BYTES, PresetLine, Protocol};
 
 /// How FFmpeg can be given a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum KeyPassing {
     /// Through a pipe.
     Preset,

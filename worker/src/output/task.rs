@@ -1,6 +1,7 @@
 //! The task of one destination: connects, reports, waits, connects again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use storage::model::report::DestinationState;
@@ -10,16 +11,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::air::DeliveryLog;
-use super::connection::{Connection, End, Observation, Outcome};
+use super::connection::{Connection, End, FrozenConnection, Observation, Outcome, UnderWay};
 use super::failure::{self, Failure};
 use super::feed::ParameterSets;
 use super::knock::{Door, Knock};
 use super::queue::Queue;
 use super::renewal::Renewal;
-use super::sink::Publisher;
+use super::sink::{Publisher, Sink};
 use super::slow::Slow;
 use super::stall::Look;
-use super::state::{Machine, Moment, Step, Verdict};
+use super::state::{FrozenMachine, Machine, Moment, Step, Verdict};
 use super::target::{self, Target};
 use crate::ffmpeg::publish::Protocol;
 
@@ -30,9 +31,21 @@ pub(super) struct Task {
     pub(super) queue: Queue,
     pub(super) retry: watch::Receiver<RetryConfig>,
     pub(super) close: CancellationToken,
+    pub(super) freeze: CancellationToken,
+    /// Set while a connection is being ended.
+    pub(super) ending: Arc<AtomicBool>,
+    /// Taken over from an earlier image of this process.
+    pub(super) resumed: Option<FrozenConnection>,
     pub(super) status: Status,
     /// The last connection was lost as soon as it had delivered.
     pub(super) lost_at_once: bool,
+}
+
+/// What another task can go on with.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    pub(super) machine: FrozenMachine,
+    pub(super) connection: Option<FrozenConnection>,
 }
 
 /// The machine and what is shown of it.
@@ -47,48 +60,82 @@ pub(super) struct Status {
 }
 
 impl Task {
-    /// Runs until it is closed. Nothing is started before all `predecessors` have ended.
-    pub(super) async fn run(mut self, predecessors: Vec<CancellationToken>) {
+    /// Runs until it is closed, or frozen: then it answers what another can go on with. Nothing is
+    /// started before all `predecessors` have ended.
+    pub(super) async fn run(mut self, predecessors: Vec<CancellationToken>) -> Frozen {
         for predecessor in predecessors {
             predecessor.cancelled().await;
         }
         let publisher = Arc::clone(&self.publisher);
-        match publisher.target(&self.config) {
+        let connection = match publisher.target(&self.config) {
             Ok(target) => self.publish_to(&target).await,
             Err(failure) => {
                 self.status.failed(failure, Instant::now());
-                self.close.cancelled().await;
+                self.rest().await;
+                None
             }
+        };
+        if !self.freeze.is_cancelled() {
+            self.status.closed();
         }
-        self.status.closed();
+        Frozen {
+            machine: self.status.machine.freeze(),
+            connection,
+        }
     }
 
-    async fn publish_to(&mut self, target: &Target) {
-        while !self.close.is_cancelled() {
+    /// Until it is closed or frozen.
+    async fn rest(&self) {
+        tokio::select! {
+            () = self.close.cancelled() => {}
+            () = self.freeze.cancelled() => {}
+        }
+    }
+
+    async fn publish_to(&mut self, target: &Target) -> Option<FrozenConnection> {
+        while !self.close.is_cancelled() && !self.freeze.is_cancelled() {
             self.take_retry();
             match self.status.machine.step(Moment::now().now) {
-                Step::Connect => self.connect(target).await,
+                Step::Connect => {
+                    if let Some(frozen) = self.connect(target).await {
+                        return Some(frozen);
+                    }
+                }
                 Step::Wait { until, knock } => tokio::select! {
-                    () = self.close.cancelled() => {}
+                    () = self.rest() => {}
                     () = tokio::time::sleep_until(until) => {}
                     () = answered(target.door.as_ref(), knock) => self.status.answered(),
                 },
-                Step::Rest => self.close.cancelled().await,
+                Step::Rest => self.rest().await,
+            }
+        }
+        None
+    }
+
+    /// A new connection's FFmpeg, or the one that was taken over and what it was being given.
+    fn open(&mut self, target: &Target) -> Result<(Sink, Option<UnderWay>), Failure> {
+        let name = &self.config.name;
+        match self.resumed.take() {
+            Some(frozen) => Ok((self.publisher.resume(name, frozen.sink)?, frozen.under_way)),
+            None => {
+                self.status.connecting();
+                self.queue.flow();
+                Ok((self.publisher.publish(name, target)?, None))
             }
         }
     }
 
-    async fn connect(&mut self, target: &Target) {
-        self.status.connecting();
-        self.queue.flow();
+    /// Until the connection ends; answers it when it goes on in other hands.
+    async fn connect(&mut self, target: &Target) -> Option<FrozenConnection> {
         let url = target::shown(&self.config);
-        let outcome = match self.publisher.publish(&self.config.name, target) {
+        self.ending.store(false, Ordering::Relaxed);
+        let outcome = match self.open(target) {
             Err(failure) => Outcome {
                 end: End::Failed(failure),
                 dark_since: Instant::now(),
                 delivered_for: None,
             },
-            Ok(sink) => {
+            Ok((sink, under_way)) => {
                 let connection = Connection {
                     queue: &self.queue,
                     sink,
@@ -100,18 +147,23 @@ impl Task {
                     renewal: Renewal::of(&target.host, self.config.renew_after_s),
                     url: &url,
                     close: &self.close,
+                    freeze: &self.freeze,
+                    under_way,
+                    ending: &self.ending,
                 };
                 let status = &mut self.status;
                 connection.run(|seen| status.observed(seen)).await
             }
         };
         self.take_retry();
+        self.ending.store(false, Ordering::Relaxed);
         let Outcome {
             end,
             dark_since,
             delivered_for,
         } = outcome;
         match end {
+            End::Frozen(frozen) => return Some(*frozen),
             End::Closed => {}
             // What has come since belongs to the next connection: nothing is let go.
             End::Renewed => self.status.renewed(dark_since),
@@ -126,6 +178,7 @@ impl Task {
                 self.status.failed(failure, dark_since);
             }
         }
+        None
     }
 
     fn take_retry(&mut self) {
@@ -196,6 +249,28 @@ impl Status {
             "the destination answers: it is connected now and not at the end of the wait"
         );
         self.machine.knocked(Moment::now());
+    }
+
+    /// Of a destination that was looked after before.
+    pub(super) fn resumed(
+        machine: Machine,
+        report: DestinationReport,
+        queue: Queue,
+        air: DeliveryLog,
+        changes: watch::Sender<()>,
+    ) -> (Self, watch::Receiver<DestinationReport>) {
+        let name = report.name.clone();
+        let (report, seen) = watch::channel(report);
+        let status = Self {
+            name,
+            machine,
+            slow: Slow::default(),
+            queue,
+            air,
+            report,
+            changes,
+        };
+        (status, seen)
     }
 
     fn connecting(&mut self) {

@@ -40,6 +40,11 @@ impl Playout {
                 // Whoever asked may have gone; what was asked for holds all the same.
                 let _unread = reply.send(answer);
             }
+            Command::Rehearse(reply) => {
+                // Whoever asked may have gone.
+                let _unread = reply.send(self.rehearse());
+            }
+            Command::HandOver(program) => self.order_hand_over(program),
             Command::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use programme::{ListedObject, Next, Part, Position, StreamFormat, UpNext};
+use serde::{Deserialize, Serialize};
 use storage::model::PositionFile;
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ const MAX_INTERRUPTIONS: u32 = 3;
 const ONE_PLACE_S: f64 = 0.5;
 
 /// Where the programme stands: what is opened next is looked up from here.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Cursor {
     /// Nothing was ever opened.
     Start,
@@ -35,7 +36,7 @@ pub(super) enum Cursor {
 }
 
 /// Where an item was interrupted last, and how often without fault of the store.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Interrupted {
     key: String,
     at_s: f64,

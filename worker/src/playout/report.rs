@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use programme::Part;
+use serde::{Deserialize, Serialize};
 use storage::model::report::{
     AirCounters, CONTROL_PROTOCOL, OnAirKind, PreviewState, ProgrammeReport,
 };
@@ -13,7 +14,7 @@ use super::slot::Item;
 use crate::director::{Air, SlateCause, Why};
 
 /// When what is on air took it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Since(Timestamp);
 
 impl Since {
@@ -39,6 +40,7 @@ pub fn empty_report(job: &Job) -> WorkerReport {
         live_inputs: Vec::new(),
         preview: PreviewState::Idle,
         counters: AirCounters::default(),
+        upgrade: None,
     }
 }
 
@@ -146,6 +148,7 @@ impl Playout {
             let fetcher = self.sources.fetcher();
             report.programme.cache = fetcher.map(|fetcher| fetcher.cache().report());
             report.preview = self.fanout.preview();
+            report.upgrade = self.upgrade.clone();
             report.counters = AirCounters {
                 air_ms: self.released_ms.max(0).unsigned_abs(),
                 slate_ms: self.slate_ms,

@@ -1,21 +1,24 @@
 //! One of playout's two slots: an item, its source, and how far it has got on air.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use programme::{ListedObject, Part, Position};
+use programme::{ListedObject, Part, Position, StreamFormat};
+use serde::{Deserialize, Serialize};
 use storage::model::ErrorReport;
 use tokio::time::Instant;
 
 use crate::director::{End, Phase, Slot};
 use crate::flv::Packet;
-use crate::source::{FileSource, Head, SourceEnd};
+use crate::source::file::{self, FrozenSource};
+use crate::source::{FileSource, Head, SourceContext, SourceEnd};
 
 /// Media a continuation must get past the place where its item broke off, ms.
 const PROGRESS_MS: i64 = 500;
 
 /// Whether a source continues an item that broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Opened {
     /// At its beginning, or where the last worker left it.
     Afresh,
@@ -58,6 +61,26 @@ pub(super) struct Item {
     last_ms: Option<i64>,
 }
 
+/// An item on its way to the next image of this process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct FrozenItem {
+    object: ListedObject,
+    position: Position,
+    part: Part,
+    pub(super) source: FrozenSource,
+    opened: Opened,
+    #[serde(with = "crate::handover::instant")]
+    opened_at: Instant,
+    continued: bool,
+    hopeless: bool,
+    #[serde(with = "crate::handover::blob::option")]
+    video_header: Option<Bytes>,
+    #[serde(with = "crate::handover::blob::option")]
+    audio_header: Option<Bytes>,
+    first_ms: Option<i64>,
+    last_ms: Option<i64>,
+}
+
 // === impl Item ===
 
 impl Item {
@@ -81,6 +104,55 @@ impl Item {
             audio_header: None,
             first_ms: None,
             last_ms: None,
+        }
+    }
+
+    /// Goes on with an item of an earlier image of this process.
+    pub(super) fn resume(
+        frozen: FrozenItem,
+        sources: &Arc<SourceContext>,
+        format: StreamFormat,
+    ) -> Self {
+        Self {
+            object: frozen.object,
+            position: frozen.position,
+            part: frozen.part,
+            source: file::resume(sources, frozen.source, format),
+            opened: frozen.opened,
+            opened_at: frozen.opened_at,
+            continued: frozen.continued,
+            hopeless: frozen.hopeless,
+            video_header: frozen.video_header,
+            audio_header: frozen.audio_header,
+            first_ms: frozen.first_ms,
+            last_ms: frozen.last_ms,
+        }
+    }
+
+    /// What it is and has in hand, without its FFmpeg: for a rehearsal.
+    pub(super) fn snapshot(&self) -> FrozenItem {
+        FrozenItem {
+            object: self.object.clone(),
+            position: self.position.clone(),
+            part: self.part.clone(),
+            source: self.source.snapshot(),
+            opened: self.opened,
+            opened_at: self.opened_at,
+            continued: self.continued,
+            hopeless: self.hopeless,
+            video_header: self.video_header.clone(),
+            audio_header: self.audio_header.clone(),
+            first_ms: self.first_ms,
+            last_ms: self.last_ms,
+        }
+    }
+
+    /// Lets go of it, as it is, for the next image of this process.
+    pub(super) async fn freeze(self) -> FrozenItem {
+        let snapshot = self.snapshot();
+        FrozenItem {
+            source: self.source.freeze().await,
+            ..snapshot
         }
     }
 

@@ -41,9 +41,14 @@ pub(super) struct Timetable {
 
 impl Timetable {
     pub(super) fn new(resume: Option<&PositionFile>, seed: u64) -> Self {
+        let afresh = || Standing::new(seed);
+        Self::resume(resume.map_or_else(afresh, |file| file.clone().into_standing()))
+    }
+
+    /// Goes on where another stood.
+    pub(super) fn resume(standing: Standing) -> Self {
         Self {
-            standing: resume
-                .map_or_else(|| Standing::new(seed), |file| file.clone().into_standing()),
+            standing,
             leaves: None,
             consulted: None,
             looked_into: None,

@@ -8,19 +8,22 @@
 //! within the file, from [`FileSource::start_s`] (or from the keyframe before, when the picture is
 //! copied).
 
+mod judge;
+mod reading;
+
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use programme::{Fit, ListedObject, MediaInfo, StreamFormat};
 use rustix::pipe::fcntl_setpipe_size;
+use serde::{Deserialize, Serialize};
 use storage::media::server::Origin;
 use storage::model::ErrorReport;
-use supervise::lines::Tail;
+use supervise::lines::{LineReader, Tail};
 use supervise::{Child, ExitReason, Output, Spec};
 use tokio::io::AsyncReadExt;
-use tokio::process::ChildStdout;
+use tokio::process::ChildStderr;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,14 +32,14 @@ use super::{SourceContext, Unread, fault};
 use crate::ffmpeg::input::FileInput;
 use crate::ffmpeg::run::{self, Speaker};
 use crate::flv::FlvReader;
+pub use reading::FrozenSource;
+use reading::{FrozenStage, Log, Reading, Stage};
 
 /// Asked of the kernel for FFmpeg's output: with the default of 64 KiB the two processes would wake
 /// each other for every few pictures.
 const PIPE_BYTES: usize = 1 << 20;
 /// Memory is taken in pieces of this size, and the pipe is read into them.
 const READ_BYTES: usize = 256 << 10;
-/// How long FFmpeg may take to end after its output has.
-const EXIT_LIMIT: Duration = Duration::from_secs(2);
 /// Politeness of an FFmpeg that encodes: what is on air goes first.
 const NICE: i32 = 5;
 
@@ -48,12 +51,13 @@ pub struct FileSource {
     queue: Arc<SourceQueue>,
     facts: Arc<OnceLock<Facts>>,
     origin: Arc<OnceLock<Origin>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Stage>,
     stop: DropGuard,
+    freeze: CancellationToken,
 }
 
 /// What is known of the file once it was probed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Facts {
     info: MediaInfo,
     fit: Fit,
@@ -69,6 +73,14 @@ struct Job {
     facts: Arc<OnceLock<Facts>>,
     origin: Arc<OnceLock<Origin>>,
     stop: CancellationToken,
+    freeze: CancellationToken,
+}
+
+/// Why reading a source ended without an end of the source.
+enum Halt {
+    Unread(Unread),
+    /// Another task goes on from here.
+    Frozen(Stage),
 }
 
 /// How reading FFmpeg's output ended.
@@ -79,6 +91,8 @@ enum Read {
     Broken(String),
     /// The source was closed.
     Stopped,
+    /// The source goes on in other hands.
+    Frozen,
 }
 
 /// Opens `object` at `start_s`. Returns at once; the queue says when it is ready or has failed.
@@ -88,10 +102,31 @@ pub fn open(
     start_s: f64,
     format: StreamFormat,
 ) -> FileSource {
-    let queue = Arc::new(SourceQueue::new(QueueBounds::default()));
-    let facts = Arc::new(OnceLock::new());
+    let beginning = FrozenSource::unopened(object.clone(), start_s);
+    resume(context, beginning, format)
+}
+
+/// Goes on with a file that an earlier image of this process was reading.
+pub fn resume(
+    context: &Arc<SourceContext>,
+    frozen: FrozenSource,
+    format: StreamFormat,
+) -> FileSource {
+    let FrozenSource {
+        object,
+        start_s,
+        held,
+        facts,
+        from_cache,
+        stage,
+    } = frozen;
+    let queue = Arc::new(SourceQueue::resume(QueueBounds::default(), held));
+    let facts = Arc::new(facts.map_or_else(OnceLock::new, OnceLock::from));
     let origin = Arc::new(OnceLock::new());
-    let stop = CancellationToken::new();
+    if stage.is_over() {
+        origin.get_or_init(|| Origin::known(&object.key, from_cache));
+    }
+    let (stop, freeze) = (CancellationToken::new(), CancellationToken::new());
     let job = Job {
         context: Arc::clone(context),
         object: object.clone(),
@@ -101,15 +136,17 @@ pub fn open(
         facts: Arc::clone(&facts),
         origin: Arc::clone(&origin),
         stop: stop.clone(),
+        freeze: freeze.clone(),
     };
     FileSource {
-        object: object.clone(),
+        object,
         start_s,
         queue,
         facts,
         origin,
-        task: tokio::spawn(job.run()),
+        task: tokio::spawn(job.run(stage)),
         stop: stop.drop_guard(),
+        freeze,
     }
 }
 
@@ -161,6 +198,36 @@ impl FileSource {
         &self.queue
     }
 
+    /// What it is and has in hand, without its FFmpeg: for a rehearsal.
+    pub fn snapshot(&self) -> FrozenSource {
+        FrozenSource {
+            object: self.object.clone(),
+            start_s: self.start_s,
+            held: self.queue.snapshot(),
+            facts: self.facts.get().cloned(),
+            from_cache: self.is_from_cache(),
+            stage: FrozenStage::Unopened,
+        }
+    }
+
+    /// Lets go of everything, as it is, for the next image of this process.
+    pub async fn freeze(self) -> FrozenSource {
+        self.freeze.cancel();
+        let stage = match self.task.await {
+            Ok(stage) => stage.freeze().await,
+            // Its end was reported by the runtime, and nothing is read any more.
+            Err(_) => FrozenStage::Finished,
+        };
+        FrozenSource {
+            stage,
+            from_cache: self.origin.get().is_some_and(Origin::is_cache),
+            held: self.queue.snapshot(),
+            facts: self.facts.get().cloned(),
+            object: self.object,
+            start_s: self.start_s,
+        }
+    }
+
     /// Ends FFmpeg; what is in the queue may still be taken.
     pub async fn close(self) {
         drop(self.stop);
@@ -173,14 +240,17 @@ impl FileSource {
 // === impl Job ===
 
 impl Job {
-    async fn run(self) {
-        let end = match self.read_file().await {
+    /// Reads to the end of the file, or until it is frozen: then it answers where it stands.
+    async fn run(self, from: FrozenStage) -> Stage {
+        let end = match self.read_from(from).await {
             Ok(end) => end,
-            Err(Unread::Bad(report)) => SourceEnd::Failed(report),
-            Err(Unread::Interrupted(report)) => SourceEnd::Interrupted(report),
+            Err(Halt::Unread(Unread::Bad(report))) => SourceEnd::Failed(report),
+            Err(Halt::Unread(Unread::Interrupted(report))) => SourceEnd::Interrupted(report),
+            Err(Halt::Frozen(stage)) => return stage,
         };
         self.drop_what_is_damaged(&end).await;
         self.queue.finish(end);
+        Stage::Finished
     }
 
     /// A kept object that does not play is read from the store the next time.
@@ -194,29 +264,55 @@ impl Job {
         }
     }
 
-    async fn read_file(&self) -> Result<SourceEnd, Unread> {
+    async fn read_from(&self, from: FrozenStage) -> Result<SourceEnd, Halt> {
+        match from {
+            FrozenStage::Unopened => self.read_file().await,
+            FrozenStage::Reading(frozen) => {
+                match (Reading::resume(*frozen, self), self.facts.get()) {
+                    (Ok(reading), Some(facts)) => self.read(facts, reading).await,
+                    (Err(error), _) => Ok(self.lost(&error.to_string())),
+                    (Ok(_), None) => Ok(self.lost("nothing is known of the file")),
+                }
+            }
+            FrozenStage::Ended { tail } => match self.facts.get() {
+                Some(facts) => {
+                    self.judge(facts, ExitReason::Unknown, run::tail(tail))
+                        .await
+                }
+                None => Ok(self.lost("nothing is known of the file")),
+            },
+            // What it came to stands in the queue.
+            FrozenStage::Finished => Ok(self.queue.end().unwrap_or(SourceEnd::Complete)),
+        }
+    }
+
+    async fn read_file(&self) -> Result<SourceEnd, Halt> {
         if self.object.size_bytes == 0 {
-            return Err(fault::empty(&self.object).into());
+            return Err(Unread::from(fault::empty(&self.object)).into());
         }
         let context = &self.context;
         if !context.can_be_had(&self.object)
             && let Some(unread) = fault::away(context.reach(), &self.object.key)
         {
-            return Err(unread);
+            return Err(unread.into());
         }
         let facts = tokio::select! {
             facts = self.look() => facts?,
             () = self.stop.cancelled() => return Ok(SourceEnd::Complete),
+            () = self.freeze.cancelled() => return Err(Halt::Frozen(Stage::Unopened)),
         };
-        let ticket = self.context.ticket_for(&self.object)?;
-        self.origin.get_or_init(|| ticket.origin());
-        let (child, mut stdout, log) = self.start(facts, ticket.url())?;
-        let read = self.fill(&mut stdout).await;
-        let (exit, tail) = finish(child, log, &read).await;
-        // Held until FFmpeg has ended: a broken pipe would be an error in its log.
-        drop(stdout);
-        let origin = ticket.origin();
-        drop(ticket);
+        let reading = self.start(facts).map_err(Unread::from)?;
+        self.origin.get_or_init(|| reading.ticket.origin());
+        self.read(facts, reading).await
+    }
+
+    async fn read(&self, facts: &Facts, mut reading: Reading) -> Result<SourceEnd, Halt> {
+        let read = self.fill(&mut reading).await;
+        let (exit, tail) = match read {
+            Read::Frozen => return Err(Halt::Frozen(Stage::Reading(Box::new(reading)))),
+            Read::ToTheEnd => reading.finish(&self.freeze).await?,
+            Read::Broken(_) | Read::Stopped => reading.end().await,
+        };
         match read {
             Read::Stopped => Ok(SourceEnd::Complete),
             Read::Broken(why) => {
@@ -226,10 +322,26 @@ impl Job {
                     error_type = "source_unreadable",
                     "reading FFmpeg: {why}"
                 );
-                self.judge(facts, exit, &tail, &origin).await
+                self.judge(facts, exit, tail).await
             }
-            Read::ToTheEnd => self.judge(facts, exit, &tail, &origin).await,
+            Read::ToTheEnd | Read::Frozen => self.judge(facts, exit, tail).await,
         }
+    }
+
+    /// The file goes on where what is in the queue ends.
+    fn lost(&self, why: &str) -> SourceEnd {
+        let key = &self.object.key;
+        tracing::error!(key, "FFmpeg was lost in the upgrade of the worker: {why}");
+        let expected_s = self.facts.get().and_then(|facts| facts.info.duration_s);
+        SourceEnd::Short {
+            media_s: self.media_s(),
+            expected_s: expected_s.unwrap_or(f64::MAX),
+        }
+    }
+
+    /// Seconds into the file that were read.
+    fn media_s(&self) -> f64 {
+        self.start_s + self.queue.newest_ms().unwrap_or(0) as f64 / 1_000.0
     }
 
     /// Probes the file and decides how it is fed.
@@ -248,13 +360,10 @@ impl Job {
         Ok(self.facts.get_or_init(|| Facts { info, fit }))
     }
 
-    fn start(
-        &self,
-        facts: &Facts,
-        url: &str,
-    ) -> Result<(Child, ChildStdout, JoinHandle<Tail>), ErrorReport> {
+    fn start(&self, facts: &Facts) -> Result<Reading, ErrorReport> {
+        let ticket = self.context.ticket_for(&self.object)?;
         let input = FileInput {
-            url,
+            url: ticket.url(),
             start_s: self.start_s,
             info: &facts.info,
             fit: &facts.fit,
@@ -273,18 +382,34 @@ impl Job {
             .expect("standard error is piped unless told otherwise");
         // Best effort: an unprivileged user may have used up what pipes it can have.
         let _default_size_remains = fcntl_setpipe_size(&stdout, PIPE_BYTES);
+        let log = self.follow(LineReader::new(stderr), run::tail([]));
+        Ok(Reading {
+            child,
+            stdout,
+            log,
+            flv: FlvReader::new(),
+            ticket,
+        })
+    }
+
+    /// Follows what FFmpeg says.
+    fn follow(&self, lines: LineReader<ChildStderr>, tail: Tail) -> Log {
         let speaker = Speaker {
             role: "source",
             subject: self.object.key.clone(),
         };
         let redactor = self.context.redactor.clone();
-        let log = tokio::spawn(run::follow(stderr, speaker, redactor, |_| ()));
-        Ok((child, stdout, log))
+        let hand_over = CancellationToken::new();
+        let follow = run::follow(lines, tail, speaker, redactor, hand_over.clone(), |_| ());
+        Log {
+            task: tokio::spawn(follow),
+            hand_over,
+        }
     }
 
     /// Reads until the end, never past the queue's bound.
-    async fn fill(&self, stdout: &mut ChildStdout) -> Read {
-        let mut reader = FlvReader::new();
+    async fn fill(&self, reading: &mut Reading) -> Read {
+        let Reading { stdout, flv, .. } = reading;
         let mut buffer = BytesMut::new();
         loop {
             let read = async {
@@ -298,6 +423,7 @@ impl Job {
             let read = tokio::select! {
                 read = read => read,
                 () = self.stop.cancelled() => return Read::Stopped,
+                () = self.freeze.cancelled() => return Read::Frozen,
             };
             match read {
                 Ok(0) => return Read::ToTheEnd,
@@ -305,8 +431,8 @@ impl Job {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Read::Broken(error.to_string()),
             }
-            reader.push(buffer.split().freeze());
-            if let Err(error) = self.hand_over(&mut reader) {
+            flv.push(buffer.split().freeze());
+            if let Err(error) = self.hand_over(flv) {
                 return Read::Broken(error.to_string());
             }
         }
@@ -329,107 +455,16 @@ impl Job {
         self.queue.push_all(packets);
         result
     }
+}
 
-    /// What an FFmpeg that has ended leaves: its exit code says nothing, the media time does.
-    async fn judge(
-        &self,
-        facts: &Facts,
-        exit: ExitReason,
-        tail: &Tail,
-        origin: &Origin,
-    ) -> Result<SourceEnd, Unread> {
-        let (reach, key) = (self.context.reach(), &self.object.key);
-        let newest_ms = self.queue.newest_ms();
-        let expected_s = stated_length_s(&facts.info);
-        if let (Some(ms), None) = (newest_ms, expected_s) {
-            let read_s = self.start_s + ms as f64 / 1_000.0;
-            tracing::debug!(key = self.object.key, read_s, "ended; no length is stated");
-            return Ok(SourceEnd::Complete);
-        }
-        let media_s = self.start_s + newest_ms.unwrap_or(0) as f64 / 1_000.0;
-        match expected_s {
-            Some(expected_s) if is_complete(media_s, expected_s) => Ok(SourceEnd::Complete),
-            Some(expected_s) if newest_ms.is_some() => {
-                match fault::interruption(reach, key, origin).await {
-                    Some(error) => Err(Unread::Interrupted(error)),
-                    None => Ok(SourceEnd::Short {
-                        media_s,
-                        expected_s,
-                    }),
-                }
-            }
-            _ if is_crash(exit) => Err(fault::crashed(key, exit).into()),
-            _ => Err(fault::unreadable(reach, key, origin, tail.iter()).await),
-        }
+impl From<Unread> for Halt {
+    fn from(unread: Unread) -> Self {
+        Self::Unread(unread)
     }
-}
-
-/// Waits for FFmpeg and its last lines.
-async fn finish(mut child: Child, log: JoinHandle<Tail>, read: &Read) -> (ExitReason, Tail) {
-    let by_itself = match read {
-        Read::ToTheEnd => tokio::time::timeout(EXIT_LIMIT, child.wait()).await.ok(),
-        Read::Broken(_) | Read::Stopped => None,
-    };
-    let exit = match by_itself {
-        Some(exit) => exit,
-        None => {
-            // An FFmpeg that reads has nothing to save.
-            child.kill_now();
-            child.wait().await;
-            // How it ended says nothing of the file: the signal was ours.
-            ExitReason::Unknown
-        }
-    };
-    // The stream ends with the process; a task that failed has no lines to tell.
-    let tail = log.await.unwrap_or_else(|_| Tail::new(0));
-    (exit, tail)
-}
-
-/// Ended by a signal that nobody sent.
-fn is_crash(exit: ExitReason) -> bool {
-    matches!(exit, ExitReason::Signal(_))
 }
 
 fn be_nice(child: &Child) {
     let pid = rustix::process::Pid::from_raw(child.pid().as_raw());
     // It may have ended already, and nothing depends on it.
     let _unchanged = rustix::process::setpriority_process(pid, NICE);
-}
-
-/// Raw streams of sound state no length; FFmpeg guesses it from the first frames.
-fn stated_length_s(info: &MediaInfo) -> Option<f64> {
-    let guessed = matches!(info.container.as_str(), "mp3" | "aac");
-    info.duration_s.filter(|_| !guessed)
-}
-
-/// Within 2 s or 2 % of the length, and never less than half of it.
-fn is_complete(media_s: f64, expected_s: f64) -> bool {
-    let tolerance_s = (expected_s * 0.02).max(2.0).min(expected_s / 2.0);
-    media_s >= expected_s - tolerance_s
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn complete_is_within_two_seconds_or_two_percent_but_not_half() {
-        for (media_s, expected_s, complete) in [
-            (10.0, 10.0, true),
-            (8.1, 10.0, true),
-            (7.9, 10.0, false),
-            (3_540.0, 3_600.0, true),
-            (3_520.0, 3_600.0, false),
-            (1.2, 2.0, true),
-            (0.9, 2.0, false),
-            (0.0, 1.0, false),
-            (12.0, 10.0, true),
-        ] {
-            assert_eq!(
-                is_complete(media_s, expected_s),
-                complete,
-                "{media_s} of {expected_s}"
-            );
-        }
-    }
 }

@@ -6,6 +6,7 @@
 //! reader when there is room again, playout when the source becomes ready, has something again
 //! after it had nothing, or ends.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,7 +28,7 @@ pub struct QueueBounds {
 }
 
 /// Which tracks a source will deliver; known once it was probed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracks {
     /// A picture.
     pub video: bool,
@@ -36,7 +37,7 @@ pub struct Tracks {
 }
 
 /// Why nothing will be added any more.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum SourceEnd {
     /// The file was read to its end.
     Complete,
@@ -82,15 +83,16 @@ pub enum HeadKind {
 #[derive(Debug)]
 pub struct SourceQueue {
     bounds: QueueBounds,
-    inner: Mutex<Inner>,
+    inner: Mutex<Held>,
     /// Playout waits here; at most one waiter.
     changed: Notify,
     /// The reader waits here; at most one waiter.
     room: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
+/// What a queue holds and knows of its source.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Held {
     packets: VecDeque<Packet>,
     bytes: usize,
     /// Pictures among `packets`.
@@ -127,6 +129,19 @@ impl SourceQueue {
             changed: Notify::new(),
             room: Notify::new(),
         }
+    }
+
+    /// With what another queue held.
+    pub fn resume(bounds: QueueBounds, held: Held) -> Self {
+        Self {
+            inner: Mutex::new(held),
+            ..Self::new(bounds)
+        }
+    }
+
+    /// What it holds now.
+    pub fn snapshot(&self) -> Held {
+        self.lock().clone()
     }
 
     /// The next packet's kind and times; `None` when there is nothing in hand.
@@ -254,7 +269,7 @@ impl SourceQueue {
         self.lock().newest_ms
     }
 
-    fn tell_reader(&self, mut inner: MutexGuard<'_, Inner>) {
+    fn tell_reader(&self, mut inner: MutexGuard<'_, Held>) {
         if inner.full && inner.is_below_half(self.bounds) {
             inner.full = false;
             drop(inner);
@@ -262,15 +277,15 @@ impl SourceQueue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         // Nothing in here panics half-way through a change, so a poisoned state is a whole one.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Inner ===
+// === impl Held ===
 
-impl Inner {
+impl Held {
     fn push(&mut self, packet: Packet) {
         match &packet {
             Packet::VideoHeader(_) => self.video_header = true,

@@ -5,6 +5,7 @@
 //! frame by frame without a seam. Silence runs on a grid of its own, so it has no seam either; a
 //! clip's own sound begins again with its picture, which leaves at most half an AAC frame there.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,21 +35,26 @@ const RENDER_LIMITS: CaptureLimits = CaptureLimits {
 };
 
 /// What is shown when nothing else can be.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Slate {
     fps: u64,
+    #[serde(with = "crate::handover::blob")]
     video_header: Bytes,
+    #[serde(with = "crate::handover::blob")]
     audio_header: Bytes,
+    #[serde(with = "crate::handover::blob")]
     silence_frame: Bytes,
     pictures: Vec<Coded>,
     /// A clip's own sound, one loop of it; empty: silence.
+    #[serde(with = "crate::handover::blob::list")]
     sound: Vec<Bytes>,
 }
 
 /// One coded picture.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Coded {
     keyframe: bool,
+    #[serde(with = "crate::handover::blob")]
     payload: Bytes,
 }
 
@@ -61,6 +67,14 @@ pub struct SlateSource {
     /// Pictures given out.
     pictures: u64,
     /// AAC frames given out.
+    frames: u64,
+}
+
+/// A place in the loop, without the slate.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Place {
+    headers: u8,
+    pictures: u64,
     frames: u64,
 }
 
@@ -194,6 +208,25 @@ impl SlateSource {
             headers: 0,
             pictures: 0,
             frames: 0,
+        }
+    }
+
+    /// Goes on in the loop where another stood.
+    pub fn resume(slate: &Arc<Slate>, place: Place) -> Self {
+        Self {
+            slate: Arc::clone(slate),
+            headers: place.headers,
+            pictures: place.pictures,
+            frames: place.frames,
+        }
+    }
+
+    /// Where it stands in the loop.
+    pub fn place(&self) -> Place {
+        Place {
+            headers: self.headers,
+            pictures: self.pictures,
+            frames: self.frames,
         }
     }
 

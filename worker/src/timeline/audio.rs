@@ -6,6 +6,7 @@
 use super::{NS_PER_MS, rounded_ms};
 use crate::flv::{AudioPacket, Packet};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// The most silence put in at once by [`SoundTrack::fill_until`].
 const FILL_NS: i64 = 1_000 * NS_PER_MS;
@@ -14,11 +15,13 @@ const FILL_NS: i64 = 1_000 * NS_PER_MS;
 const MAX_SILENT_FRAMES: i64 = 500;
 
 /// One AAC frame that sounds of nothing, from the slate's encoder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// Its `AudioSpecificConfig`.
+    #[serde(with = "crate::handover::blob")]
     pub header: Bytes,
     /// The frame.
+    #[serde(with = "crate::handover::blob")]
     pub frame: Bytes,
     /// Sample rate, Hz.
     pub rate_hz: u32,
@@ -27,13 +30,14 @@ pub struct Silence {
 }
 
 /// The audio track as released so far.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SoundTrack {
     silence: Silence,
     /// End of what was released, exact; `None` before anything is on air.
     end_ns: Option<i64>,
     /// How long the last frame released sounds.
     last_frame_ns: i64,
+    #[serde(with = "crate::handover::blob::option")]
     header: Option<Bytes>,
     /// The next real frame does not go on from one of its own source: a join, or silence between.
     resumes: bool,

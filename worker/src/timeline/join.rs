@@ -7,19 +7,20 @@
 use super::{JUMP_MS, NS_PER_MS, rounded_ms};
 use crate::flv::{Packet, VideoPacket};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Steps looked at to tell a source's real frame duration from its nominal one.
 const STEPS: usize = 15;
 
 /// Where a picture is to stand: exactly, and in the milliseconds it gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JoinPoint {
     ns: i64,
     pub(super) ms: i64,
 }
 
 /// The video track as released so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct PictureTrack {
     released: Option<Released>,
     /// Where the source on air was joined.
@@ -29,17 +30,18 @@ pub(super) struct PictureTrack {
     cadence: Cadence,
     /// That of the source that is to be joined next.
     expected: Option<Cadence>,
+    #[serde(with = "crate::handover::blob::option")]
     header: Option<Bytes>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Released {
     last_dts_ms: i64,
     max_pts_ms: i64,
 }
 
 /// How far apart a source's pictures are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Cadence {
     frame_ns: i64,
     last_dts_ms: Option<i64>,

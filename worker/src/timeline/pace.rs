@@ -1,5 +1,6 @@
 //! When what is due goes out: air time pinned to the monotonic clock. Pure; reads no clock.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -7,18 +8,20 @@ use tokio::time::Instant;
 const HELD_UP: Duration = Duration::from_secs(1);
 
 /// Releases air time in steps: everything due within one step goes out on one wake-up.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pacer {
     step: Duration,
     pin: Option<Pin>,
 }
 
 /// At this instant it is this air time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Pin {
+    #[serde(with = "crate::handover::instant")]
     at: Instant,
     air_ms: i64,
     /// The wake-up last asked for.
+    #[serde(with = "crate::handover::instant::option")]
     awaited: Option<Instant>,
 }
 

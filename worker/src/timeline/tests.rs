@@ -3,6 +3,7 @@
 mod clip;
 mod damaged;
 mod days;
+mod frozen;
 mod joins;
 mod order;
 mod pace;

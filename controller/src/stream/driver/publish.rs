@@ -85,6 +85,9 @@ impl Driver {
             warnings: worker.map_or_else(Vec::new, |_| {
                 self.drops.warnings().values().cloned().collect()
             }),
+            worker_version: report.map(|report| report.version.clone()),
+            upgrade_available: worker.is_some_and(|worker| worker.upgrade_available),
+            upgrade: report.and_then(|report| report.upgrade.clone()),
             restart_needed: worker
                 .is_some_and(|worker| worker.configured == Configured::NeedsRestart),
             ..StreamStatus::remembered(self.id.clone(), &self.record)

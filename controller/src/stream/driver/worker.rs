@@ -21,6 +21,7 @@ use crate::stream::request::Applied;
 use crate::stream::restart::{Ended, Verdict};
 use crate::stream::spawn::{self, Order, StartError};
 use crate::stream::state::{Configured, Life, Next, Wait, Worker};
+use crate::stream::upgrade;
 use crate::stream::worker_link::WorkerLink;
 
 /// Which worker is to be looked after.
@@ -116,6 +117,7 @@ impl Driver {
             health: Health::new(Instant::now()),
             report: None,
             configured: Configured::Current,
+            upgrade_available: false,
         }
     }
 
@@ -145,6 +147,8 @@ impl Driver {
         };
         worker.health.answered(now);
         worker.report = Some(report);
+        worker.upgrade_available =
+            upgrade::is_available(&self.machine.settings.worker_bin, worker.attended.pid());
         self.life = match self.life.take() {
             Life::Starting(worker) if on_air => {
                 tracing::info!(stream_id = %self.id, generation = worker.generation, "on air");
