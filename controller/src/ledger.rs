@@ -8,7 +8,7 @@ use std::time::Duration;
 use storage::document::{Document, DocumentError};
 use storage::model::{StreamId, StreamRecord, StreamStateFile};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::chain;
 
@@ -32,6 +32,13 @@ enum Note {
     Forget(StreamId),
     /// Answered when everything before it has been written, or could not be.
     Settle(oneshot::Sender<()>),
+}
+
+/// A write that was asked for.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    until: Instant,
+    wait: oneshot::Receiver<()>,
 }
 
 struct Writer {
@@ -77,26 +84,18 @@ impl Ledger {
         self.note(Note::Remember(id.clone(), Box::new(record)));
     }
 
-    /// Has `record` written and waits for it, a second at most.
-    pub(crate) async fn remember_now(&self, id: &StreamId, record: StreamRecord) {
-        self.remember(id, record);
-        self.settle().await;
-    }
-
     /// Has a stream's record removed.
     pub(crate) fn forget(&self, id: &StreamId) {
         self.note(Note::Forget(id.clone()));
     }
 
-    /// Waits until what was sent is on disk, a second at most.
-    pub(crate) async fn settle(&self) {
+    /// Tells when all that was sent before this call is on disk.
+    pub(crate) fn settle(&self) -> Settling {
         let (settled, wait) = oneshot::channel();
         self.note(Note::Settle(settled));
-        if timeout(PATIENCE, wait).await.is_err() {
-            tracing::warn!(
-                "the state file takes longer than {} s to write",
-                PATIENCE.as_secs()
-            );
+        Settling {
+            until: Instant::now() + PATIENCE,
+            wait,
         }
     }
 
@@ -108,6 +107,20 @@ impl Ledger {
     fn note(&self, note: Note) {
         // The writer outlives every driver; after it there is nothing to remember.
         let _ = self.notes.send(note);
+    }
+}
+
+// === impl Settling ===
+
+impl Settling {
+    /// Waits for it, a second from when it was asked for at most.
+    pub(crate) async fn done(self) {
+        if timeout_at(self.until, self.wait).await.is_err() {
+            tracing::warn!(
+                "the state file takes longer than {} s to write",
+                PATIENCE.as_secs()
+            );
+        }
     }
 }
 

@@ -78,6 +78,18 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), AtomicError> {
     staged.commit(Old::Discard)
 }
 
+/// Replaces `path` by `bytes`, mode 0600, and waits for no disk: for files that mean nothing after a
+/// reboot. Readers and a crash of this process find the old file or the new one; a power cut may take
+/// both.
+///
+/// # Errors
+/// The old file is still in place.
+pub fn write_volatile(path: &Path, bytes: &[u8]) -> Result<(), AtomicError> {
+    let mut staged = Staged::create(path, PRIVATE)?;
+    staged.write_all(bytes)?;
+    staged.put_in_place(Old::Discard)
+}
+
 /// What becomes of the file that is being replaced.
 #[derive(Debug, Clone, Copy)]
 pub enum Old<'a> {
@@ -165,17 +177,23 @@ impl Staged {
     /// # Errors
     /// Unless the operation was [`Operation::SyncDirectory`], the old file is still in place.
     pub fn commit(mut self, old: Old<'_>) -> Result<(), AtomicError> {
+        let synced = self.file.sync_all();
+        synced.map_err(|e| AtomicError::new(&self.target, Operation::Sync, e))?;
+        self.put_in_place(old)?;
+        sync_directory(&self.target)
+    }
+
+    fn put_in_place(&mut self, old: Old<'_>) -> Result<(), AtomicError> {
         let failed = |operation| {
             let path = self.target.clone();
             move |e| AtomicError::new(&path, operation, e)
         };
-        self.file.sync_all().map_err(failed(Operation::Sync))?;
         if let Old::KeepAs(kept) = old {
             keep(&self.target, kept).map_err(failed(Operation::KeepOld))?;
         }
         rename(&self.temp.path, &self.target).map_err(failed(Operation::Rename))?;
         self.temp.moved = true;
-        sync_directory(&self.target)
+        Ok(())
     }
 }
 
@@ -266,10 +284,26 @@ fn is_temp(name: &str) -> bool {
 /// # Errors
 /// See [`AtomicError`].
 pub fn remove(path: &Path) -> Result<(), AtomicError> {
+    match unlink(path)? {
+        true => sync_directory(path),
+        false => Ok(()),
+    }
+}
+
+/// Removes `path` and waits for no disk, see [`write_volatile`]; a file that is not there is no error.
+///
+/// # Errors
+/// See [`AtomicError`].
+pub fn remove_volatile(path: &Path) -> Result<(), AtomicError> {
+    unlink(path).map(|_was_there| ())
+}
+
+/// Whether there was a file.
+fn unlink(path: &Path) -> Result<bool, AtomicError> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(AtomicError::new(path, Operation::Remove, e)),
-        Ok(()) => sync_directory(path),
+        Ok(()) => Ok(true),
     }
 }
 

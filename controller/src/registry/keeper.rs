@@ -330,7 +330,7 @@ impl Keeper {
         }
         // What is still running is let go of; a worker outlives its driver.
         self.drivers.shutdown().await;
-        self.machine.ledger.settle().await;
+        self.machine.ledger.settle().done().await;
     }
 }
 

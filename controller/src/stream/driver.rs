@@ -6,6 +6,7 @@
 //! `docs/design/stream-lifecycle.md` for why.
 
 mod check;
+mod launch;
 mod publish;
 mod recover;
 mod worker;
@@ -27,7 +28,7 @@ use super::handle::{Reply, StreamHandle};
 use super::health::DropMeter;
 use super::request::{Applied, RequestError};
 use super::restart::Restarts;
-use super::spawn;
+use super::spawn::{self, StartError, Started};
 use super::state::Life;
 use super::status::StreamStatus;
 use super::worker_link::WorkerLink;
@@ -88,6 +89,8 @@ pub(crate) struct Machine {
 /// What a worker's tasks tell. Those of an earlier generation are late and mean nothing.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// Its making is over: there is a worker, or for certain none.
+    Launched(Box<Result<Started, StartError>>),
     /// The process is gone.
     Ended {
         /// Whose.
@@ -148,6 +151,8 @@ pub(crate) struct Driver {
     stopping: Vec<Reply<StreamStatus>>,
     /// The controller is going down and takes the worker with it.
     draining: bool,
+    /// The controller is going down and leaves the worker alone.
+    detaching: bool,
     requests: mpsc::Receiver<Request>,
     events: mpsc::Receiver<Event>,
     tell: mpsc::Sender<Event>,
@@ -219,6 +224,7 @@ impl Driver {
             drops: DropMeter::default(),
             stopping: Vec::new(),
             draining: false,
+            detaching: false,
             requests,
             events,
             tell,
@@ -246,17 +252,19 @@ impl Driver {
                     Turn::GoOn
                 }
                 Some(looked) = self.looked.recv() => {
-                    self.looked(looked).await;
+                    self.looked(looked);
                     Turn::GoOn
                 }
                 () = until(deadline) => {
-                    self.wait_is_over().await;
+                    self.wait_is_over();
                     Turn::GoOn
                 }
             };
             self.publish();
-            let drained = self.draining && self.life.worker().is_none();
-            if drained || matches!(turn, Turn::End) {
+            let drained = self.draining && !self.life.may_have_worker();
+            // Half a launch would be a worker without its secrets.
+            let detached = self.detaching && !matches!(self.life, Life::Launching(_));
+            if drained || detached || matches!(turn, Turn::End) {
                 return;
             }
         }
@@ -264,12 +272,8 @@ impl Driver {
 
     async fn handle(&mut self, request: Request) -> Turn {
         match request {
-            Request::Start(reply) => {
-                let outcome = self.start_asked().await;
-                self.publish();
-                answer(reply, outcome.map(|()| self.status.borrow().clone()));
-            }
-            Request::Stop(reply) => self.stop_asked(reply).await,
+            Request::Start(reply) => self.start_asked(reply),
+            Request::Stop(reply) => self.stop_asked(reply),
             Request::Link(reply) => {
                 let link = self
                     .admitted(Asked::Command)
@@ -292,13 +296,35 @@ impl Driver {
                 self.draining = true;
                 self.end_worker();
             }
-            Request::Detach => return Turn::End,
+            Request::Detach => self.detaching = true,
         }
         Turn::GoOn
     }
 
-    async fn start_asked(&mut self) -> Result<(), RequestError> {
-        if self.draining {
+    /// Wants the stream on air; answered when that is on disk, and only then acted on.
+    fn start_asked(&mut self, reply: Reply<StreamStatus>) {
+        if let Err(refused) = self.may_start() {
+            return answer(reply, Err(refused));
+        }
+        self.restarts.reset();
+        self.record.restarts = 0;
+        self.last_error = None;
+        // Given up or waiting, it was wanted all along, and somebody had to come.
+        self.machine.history.saw(&self.id, What::Act);
+        self.want(DesiredState::Running);
+        let wish = self.machine.ledger.settle();
+        self.look_beside();
+        let order = self.launching();
+        self.publish();
+        let status = self.status.borrow().clone();
+        self.launch(order, async move {
+            wish.done().await;
+            answer(reply, Ok(status));
+        });
+    }
+
+    fn may_start(&self) -> Result<(), RequestError> {
+        if self.draining || self.detaching {
             return Err(RequestError::ShuttingDown);
         }
         let _accepted = self.admitted(Asked::Start)?;
@@ -307,33 +333,31 @@ impl Driver {
         if !problems.is_empty() {
             return Err(RequestError::Invalid(problems));
         }
-        self.restarts.reset();
-        self.record.restarts = 0;
-        self.last_error = None;
-        // Given up or waiting, it was wanted all along, and somebody had to come.
-        self.machine.history.saw(&self.id, What::Act);
-        self.want(DesiredState::Running).await;
-        self.look_beside();
-        self.start_worker_first().await;
         Ok(())
     }
 
-    async fn stop_asked(&mut self, reply: Reply<StreamStatus>) {
+    /// Wants the stream off air; the worker is ended when that is on disk, and it is answered when there
+    /// is none any more.
+    fn stop_asked(&mut self, reply: Reply<StreamStatus>) {
         let verdict = match self.admitted(Asked::Stop) {
             Ok(verdict) => verdict,
             Err(denied) => return answer(reply, Err(denied)),
         };
         self.last_error = None;
         if verdict == Verdict::Accept || self.life.phase() == Phase::Replacing {
-            self.want(DesiredState::Stopped).await;
+            self.want(DesiredState::Stopped);
         }
         self.end_worker();
-        if self.life.worker().is_some() {
-            self.stopping.push(reply);
-        } else {
-            self.publish();
-            answer(reply, Ok(self.status.borrow().clone()));
+        if self.life.may_have_worker() {
+            return self.stopping.push(reply);
         }
+        let wish = self.machine.ledger.settle();
+        self.publish();
+        let status = self.status.borrow().clone();
+        tokio::spawn(async move {
+            wish.done().await;
+            answer(reply, Ok(status));
+        });
     }
 
     /// The verdict on what may be done; an error for what may not.
@@ -350,19 +374,16 @@ impl Driver {
         }
     }
 
-    /// Notes what the operator wants, on disk before it is done. A disk that refuses does not keep
-    /// anything off air: the wish holds while this controller lives, and health tells.
-    async fn want(&mut self, desired: DesiredState) {
+    /// Notes what the operator wants; whoever acts on it lets the ledger settle first. A disk that refuses
+    /// does not keep anything off air: the wish holds while this controller lives, and health tells.
+    fn want(&mut self, desired: DesiredState) {
         self.record.desired = desired;
         self.machine
             .governor
             .wants(&self.id, desired == DesiredState::Running);
         self.remembered = (self.record.clone(), Instant::now());
         self.machine.history.saw(&self.id, self.wish());
-        self.machine
-            .ledger
-            .remember_now(&self.id, self.record.clone())
-            .await;
+        self.machine.ledger.remember(&self.id, self.record.clone());
     }
 
     /// The operator's wish, for the history.

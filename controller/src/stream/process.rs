@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::driver::Event;
 use super::group;
 use crate::history::Moment;
+use crate::ledger::Settling;
 
 /// Of a worker that is asked to stop: it ends its FFmpegs within two seconds when nothing hangs.
 const GRACE: Grace = Grace {
@@ -34,7 +35,7 @@ pub(super) enum Process {
 #[derive(Debug)]
 pub(super) struct Attended {
     pid: u32,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Settling>>,
     _attendant: AbortOnDropHandle<()>,
 }
 
@@ -100,7 +101,10 @@ impl Attended {
             _attendant: AbortOnDropHandle::new(tokio::spawn(async move {
                 let exit = tokio::select! {
                     exit = process.ended() => exit,
-                    Ok(()) = stopped => process.terminate().await,
+                    Ok(wish) = stopped => {
+                        wish.done().await;
+                        process.terminate().await
+                    }
                 };
                 let moment = Moment::now();
                 if let Some(group) = group {
@@ -122,11 +126,12 @@ impl Attended {
         self.pid
     }
 
-    /// Has it ended; its end is told as an event. Asking again changes nothing.
-    pub(super) fn terminate(&mut self) {
+    /// Has it ended, once the `wish` that it be is on disk; its end is told as an event. Asking again
+    /// changes nothing.
+    pub(super) fn terminate(&mut self, wish: Settling) {
         if let Some(stop) = self.stop.take() {
             // It has ended by itself when nobody listens any more.
-            let _ = stop.send(());
+            let _ = stop.send(wish);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use storage::atomic::{self, AtomicError, DiskFault};
@@ -118,7 +119,7 @@ pub(super) enum StartError {
 ///
 /// # Errors
 /// See [`StartError`].
-pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, StartError> {
+pub(super) async fn start(order: Order, settings: &Arc<Config>) -> Result<Started, StartError> {
     let lasting = lasting_problems(&order.id, settings);
     if !lasting.is_empty() {
         return Err(StartError::Unusable(lasting));
@@ -132,19 +133,12 @@ pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, St
         tracing::warn!(stream_id = %order.id, "starting without: {}", list(&unset));
     }
     let lease = lease(&order.id, settings).await?;
-    let (id, generation) = (order.id.clone(), order.generation);
     let job = job(order, settings);
     let nonce = job.nonce.clone();
-    let layout = settings.layout.clone();
-    let log = tokio::task::spawn_blocking(move || prepare(&layout, &job))
-        .await
-        .expect("writing a job does not panic")?;
-    let group = group::create(settings.cgroup.as_ref(), &id, generation);
-    let mut spec = spec(&id, settings, lease, log)?;
-    if let Some(entrance) = group.as_ref().and_then(|group| group.entrance().ok()) {
-        spec = spec.cgroup(entrance);
-    }
-    let mut child = supervise::spawn(spec)?;
+    let settings = Arc::clone(settings);
+    // Disk and kernel may take their time over it.
+    let made = tokio::task::spawn_blocking(move || make(&job, lease, &settings));
+    let (mut child, group) = made.await.expect("making a process does not panic")?;
     hand_over(&mut child, &secrets).await?;
     Ok(Started {
         child,
@@ -152,6 +146,18 @@ pub(super) async fn start(order: Order, settings: &Config) -> Result<Started, St
         nonce,
         keys: secrets.stream_keys.into_keys().collect(),
     })
+}
+
+/// The process, without its secrets yet, and its control group.
+fn make(job: &Job, lease: Lease, settings: &Config) -> Result<(Child, Option<Cgroup>), StartError> {
+    let id = &job.stream_id;
+    let log = prepare(&settings.layout, job)?;
+    let group = group::create(settings.cgroup.as_ref(), id, job.generation);
+    let mut spec = spec(id, settings, lease, log)?;
+    if let Some(entrance) = group.as_ref().and_then(|group| group.entrance().ok()) {
+        spec = spec.cgroup(entrance);
+    }
+    Ok((supervise::spawn(spec)?, group))
 }
 
 /// What stands against starting a worker for `config` with the secrets there are now.
@@ -277,10 +283,11 @@ fn prepare(layout: &Layout, job: &Job) -> Result<File, StartError> {
         // What lies there is worth less than being on air: position and record, not the job.
         tracing::error!(stream_id = %id, error_type = "disk", "{}", chain(&error));
     }
-    atomic::remove(&layout.exit(id))?;
-    atomic::remove(&layout.socket(id))?;
+    atomic::remove_volatile(&layout.exit(id))?;
+    atomic::remove_volatile(&layout.socket(id))?;
     let text = serde_json::to_vec_pretty(job).expect("a job holds nothing JSON cannot");
-    atomic::write(&layout.job(id), &text)?;
+    // Read only while its worker lives, so by nobody after a power cut.
+    atomic::write_volatile(&layout.job(id), &text)?;
     let path = layout.log(id);
     let mut append = OpenOptions::new();
     append.append(true).create(true).mode(0o640);

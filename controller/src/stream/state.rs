@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                start                     media on air
-//!   Stopped ──(Checking)───► Starting ────────────────────► OnAir  (running ⇄ degraded)
+//!   Stopped ──(Checking)─► Launching ► Starting ──────────► OnAir  (running ⇄ degraded)
 //!      ▲  ▲                   │  ▲  │                        │  │
 //!      │  │ gone              │  │  └── stop ──┐    ┌─ stop ─┘  │
 //!      │  └───────────────────┼──┼─────── Stopping              │
@@ -14,8 +14,10 @@
 //!
 //! *Replacing* (ending a silent worker to start another) lies between OnAir or Starting and Backoff.
 //! *Checking* goes before a start that nobody asked for just now (boot, a retry after a failed check),
-//! and after a worker that could not run here. A worker exists in Starting, OnAir, Stopping and Replacing, and only there; the next one is
-//! started only from a state without one.
+//! and after a worker that could not run here. *Launching* takes as long as disk and kernel do; a stop
+//! meanwhile is kept for the worker it makes. A worker exists in Starting, OnAir, Stopping and
+//! Replacing, perhaps in Launching, and nowhere else; the next one is started only from a state
+//! without one.
 
 use std::collections::BTreeSet;
 
@@ -29,6 +31,7 @@ use super::admission::Phase;
 use super::follow::Follower;
 use super::health::{Health, Shortfall};
 use super::process::Attended;
+use crate::ledger::Settling;
 
 /// Where a stream is, with what exists only there.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) enum Life {
     Stopped,
     /// What a worker cannot do without is being looked at.
     Checking(Look),
+    /// A worker is being made; whether there is one already is not known until that has ended.
+    Launching(Launch),
     /// A worker was spawned or adopted and has not been on air yet.
     Starting(Worker),
     /// A worker that is or was on air.
@@ -85,6 +90,17 @@ pub(super) enum Configured {
     NeedsRestart,
 }
 
+/// The start of a worker under way, from its lease to its secrets; it is never broken off.
+#[derive(Debug)]
+pub(super) struct Launch {
+    /// Which worker.
+    pub(super) generation: u64,
+    /// Whether the stream was configured anew meanwhile.
+    pub(super) configured: Configured,
+    /// It is to be ended as soon as it is there and this is on disk.
+    pub(super) unwanted: Option<Settling>,
+}
+
 /// A look at what a worker cannot do without, under way.
 #[derive(Debug)]
 pub(super) struct Look {
@@ -129,7 +145,8 @@ impl Life {
         match self {
             Self::Stopped => Phase::Stopped,
             Self::Checking(_) => Phase::Checking,
-            Self::Starting(_) => Phase::Starting,
+            Self::Launching(launch) if launch.unwanted.is_some() => Phase::Stopping,
+            Self::Launching(_) | Self::Starting(_) => Phase::Starting,
             Self::OnAir(..) => Phase::OnAir,
             Self::Stopping(_) => Phase::Stopping,
             Self::Replacing(..) => Phase::Replacing,
@@ -144,7 +161,8 @@ impl Life {
             Self::Stopped => ObservedState::Stopped,
             // A start that hangs is shown as what it is about to become.
             Self::Starting(worker) if worker.health.is_unresponsive() => ObservedState::Degraded,
-            Self::Checking(_) | Self::Starting(_) => ObservedState::Starting,
+            Self::Launching(launch) if launch.unwanted.is_some() => ObservedState::Stopping,
+            Self::Checking(_) | Self::Launching(_) | Self::Starting(_) => ObservedState::Starting,
             Self::OnAir(worker, shortfall) => {
                 if shortfall.is_none() && !worker.health.is_unresponsive() {
                     ObservedState::Running
@@ -165,7 +183,11 @@ impl Life {
             | Self::OnAir(worker, _)
             | Self::Stopping(worker)
             | Self::Replacing(worker, _) => Some(worker),
-            Self::Stopped | Self::Checking(_) | Self::Backoff(_) | Self::Failed(_) => None,
+            Self::Stopped
+            | Self::Checking(_)
+            | Self::Launching(_)
+            | Self::Backoff(_)
+            | Self::Failed(_) => None,
         }
     }
 
@@ -176,8 +198,17 @@ impl Life {
             | Self::OnAir(worker, _)
             | Self::Stopping(worker)
             | Self::Replacing(worker, _) => Some(worker),
-            Self::Stopped | Self::Checking(_) | Self::Backoff(_) | Self::Failed(_) => None,
+            Self::Stopped
+            | Self::Checking(_)
+            | Self::Launching(_)
+            | Self::Backoff(_)
+            | Self::Failed(_) => None,
         }
+    }
+
+    /// Whether a worker exists, or may.
+    pub(super) fn may_have_worker(&self) -> bool {
+        matches!(self, Self::Launching(_)) || self.worker().is_some()
     }
 
     /// Why the stream is not as wanted.
@@ -189,7 +220,7 @@ impl Life {
             }
             Self::Backoff(wait) => Some(wait.error.clone()),
             Self::Replacing(_, error) | Self::Failed(error) => Some(error.clone()),
-            Self::Stopped | Self::Checking(_) | Self::Stopping(_) => None,
+            Self::Stopped | Self::Checking(_) | Self::Launching(_) | Self::Stopping(_) => None,
         }
     }
 

@@ -72,7 +72,7 @@ impl Driver {
     }
 
     /// Notes what was found, and starts the worker if that is what it was looked at for.
-    pub(super) async fn looked(&mut self, looked: Looked) {
+    pub(super) fn looked(&mut self, looked: Looked) {
         if looked.number != self.look.0 {
             return;
         }
@@ -100,7 +100,7 @@ impl Driver {
             return;
         }
         self.surroundings = Some(self.look_on(&[Part::Surroundings]));
-        self.start_in_turn().await;
+        self.start_in_turn();
     }
 
     fn cannot_start(&mut self, failures: &str) {
@@ -128,29 +128,29 @@ impl Driver {
     }
 
     /// A first start, among those of other streams.
-    async fn start_in_turn(&mut self) {
+    fn start_in_turn(&mut self) {
         let now = Instant::now();
         let turn = self.machine.governor.turn(now);
         if turn <= now {
-            return self.start_worker_first().await;
+            return self.start_worker_first();
         }
         self.wait(turn - now, queued(), Next::StartInTurn);
     }
 
     /// What a wait was for is due.
-    pub(super) async fn wait_is_over(&mut self) {
+    pub(super) fn wait_is_over(&mut self) {
         let Life::Backoff(wait) = &mut self.life else {
             return;
         };
         match wait.next {
             Next::Check => self.check(None),
-            Next::StartInTurn => self.start_worker_first().await,
-            Next::RestartInTurn => self.start_worker().await,
+            Next::StartInTurn => self.start_worker_first(),
+            Next::RestartInTurn => self.start_worker(),
             Next::Restart => {
                 let now = Instant::now();
                 let turn = self.machine.governor.turn(now);
                 if turn <= now {
-                    return self.start_worker().await;
+                    return self.start_worker();
                 }
                 wait.until = turn;
                 wait.next_restart_at = Timestamp::now() + (turn - now);

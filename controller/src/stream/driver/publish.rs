@@ -37,7 +37,9 @@ impl Driver {
     fn error(&self) -> Option<ErrorReport> {
         match &self.life {
             // While a restart has not succeeded, why it was needed is what matters.
-            Life::Starting(_) => self.life.error().or_else(|| self.last_error.clone()),
+            Life::Launching(_) | Life::Starting(_) => {
+                self.life.error().or_else(|| self.last_error.clone())
+            }
             _ => self.life.error(),
         }
     }

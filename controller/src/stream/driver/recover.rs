@@ -44,7 +44,8 @@ impl Driver {
             }
         }
         if self.record.desired == DesiredState::Running {
-            self.want(DesiredState::Running).await;
+            self.want(DesiredState::Running);
+            self.machine.ledger.settle().done().await;
             self.check(None);
         }
     }
@@ -86,7 +87,7 @@ impl Driver {
             self.worker_answered(Box::new(report)).await;
         } else {
             tracing::info!(stream_id = %self.id, generation, pid, "ending a worker that is not wanted");
-            worker.attended.terminate();
+            worker.attended.terminate(self.machine.ledger.settle());
             self.life = Life::Stopping(worker);
         }
         let pids = others.pids();

@@ -1,4 +1,4 @@
-//! The transitions: starting a worker, hearing of it, ending it.
+//! The transitions of a stream with a worker: hearing of it, configuring it, ending it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,13 +13,11 @@ use tokio::time::Instant;
 
 use super::{Driver, Event, answer, destination_names};
 use crate::history::{Moment, What};
-use crate::stream::adopt::Holders;
 use crate::stream::follow::Follower;
 use crate::stream::health::{Health, Shortfall, is_on_air};
 use crate::stream::process::{Attended, Process};
 use crate::stream::request::Applied;
 use crate::stream::restart::{Ended, Verdict};
-use crate::stream::spawn::{self, Order, StartError};
 use crate::stream::state::{Configured, Life, Next, Wait, Worker};
 use crate::stream::upgrade;
 use crate::stream::worker_link::WorkerLink;
@@ -36,63 +34,6 @@ pub(super) struct Identity {
 }
 
 impl Driver {
-    /// Starts a worker after the wait of *backoff*: it counts as a restart.
-    pub(super) async fn start_worker(&mut self) {
-        self.record.restarts = self.record.restarts.saturating_add(1);
-        self.start_worker_first().await;
-    }
-
-    /// Starts a worker. There is none: each caller comes from a state without one.
-    pub(super) async fn start_worker_first(&mut self) {
-        let generation = self.record.generation + 1;
-        self.record.generation = generation;
-        let order = Order {
-            id: self.id.clone(),
-            config: self.stream_config.borrow().as_ref().clone(),
-            generation,
-        };
-        match spawn::start(order, &self.machine.settings).await {
-            Ok(started) => {
-                let identity = Identity {
-                    generation,
-                    nonce: started.nonce,
-                    started_at: Timestamp::now(),
-                    keys: started.keys,
-                    group: started.group,
-                };
-                let worker = self.look_after(Process::Child(started.child), identity);
-                tracing::info!(stream_id = %self.id, generation, pid = worker.attended.pid(), "worker started");
-                self.life = Life::Starting(worker);
-            }
-            Err(error) => self.start_failed(error).await,
-        }
-    }
-
-    async fn start_failed(&mut self, error: StartError) {
-        let report = error.report();
-        tracing::error!(
-            stream_id = %self.id,
-            error_type = %report.error_type,
-            retry_count = self.record.restarts,
-            will_retry = !error.is_final(),
-            "cannot start the worker: {}", report.message
-        );
-        let what = What::NotStarted {
-            cause: DarkCause::GivenUp,
-            error_type: Some(report.error_type.clone()),
-        };
-        self.machine.history.saw(&self.id, what);
-        if error.is_final() {
-            self.life = Life::Failed(report);
-            return;
-        }
-        if let StartError::Held(_) = &error {
-            Holders::find(&self.machine.settings, &self.id).end().await;
-        }
-        let verdict = self.restarts.retry(report, Instant::now(), random());
-        self.follow_verdict(verdict);
-    }
-
     /// Gives `process` its attendant and its follower.
     pub(super) fn look_after(&mut self, process: Process, identity: Identity) -> Worker {
         let link = WorkerLink::new(self.machine.settings.layout.socket(&self.id));
@@ -122,16 +63,22 @@ impl Driver {
     }
 
     pub(super) async fn event(&mut self, event: Event) {
-        let (Event::Ended { generation, .. }
-        | Event::Report { generation, .. }
-        | Event::Silent { generation, .. }) = event;
-        if self.life.worker().map(|worker| worker.generation) != Some(generation) {
-            return;
-        }
+        let present = self.life.worker().map(|worker| worker.generation);
+        let is_present = |generation| present == Some(generation);
         match event {
-            Event::Ended { exit, moment, .. } => self.worker_ended(exit, moment).await,
-            Event::Report { report, .. } => self.worker_answered(report).await,
-            Event::Silent { reason, .. } => self.worker_silent(&reason),
+            Event::Launched(outcome) => self.launched(*outcome),
+            Event::Ended {
+                generation,
+                exit,
+                moment,
+            } if is_present(generation) => self.worker_ended(exit, moment).await,
+            Event::Report { generation, report } if is_present(generation) => {
+                self.worker_answered(report).await;
+            }
+            Event::Silent { generation, reason } if is_present(generation) => {
+                self.worker_silent(&reason);
+            }
+            Event::Ended { .. } | Event::Report { .. } | Event::Silent { .. } => {}
         }
     }
 
@@ -190,7 +137,7 @@ impl Driver {
         self.life = match (self.life.take(), error) {
             (Life::Starting(mut worker) | Life::OnAir(mut worker, _), Some(error)) if lost => {
                 tracing::error!(stream_id = %self.id, error_type = %error.error_type, will_retry = true, "worker is replaced");
-                worker.attended.terminate();
+                worker.attended.terminate(self.machine.ledger.settle());
                 Life::Replacing(worker, error)
             }
             (other, _) => other,
@@ -260,7 +207,7 @@ impl Driver {
         self.machine.history.saw_at(&self.id, moment, what);
     }
 
-    fn follow_verdict(&mut self, verdict: Verdict) {
+    pub(super) fn follow_verdict(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Restart { after, error } => {
                 self.machine.governor.failed(&self.id, Instant::now());
@@ -304,14 +251,18 @@ impl Driver {
             | Life::OnAir(mut worker, _)
             | Life::Stopping(mut worker)
             | Life::Replacing(mut worker, _) => {
-                worker.attended.terminate();
+                worker.attended.terminate(self.machine.ledger.settle());
                 Life::Stopping(worker)
+            }
+            Life::Launching(mut launch) => {
+                launch.unwanted = Some(self.machine.ledger.settle());
+                Life::Launching(launch)
             }
             Life::Stopped | Life::Checking(_) | Life::Backoff(_) | Life::Failed(_) => Life::Stopped,
         };
     }
 
-    fn tell_stopped(&mut self) {
+    pub(super) fn tell_stopped(&mut self) {
         self.publish();
         for reply in std::mem::take(&mut self.stopping) {
             answer(reply, Ok(self.status.borrow().clone()));
@@ -326,10 +277,17 @@ impl Driver {
             .saw(&self.id, What::Configured { destinations });
         self.machine.history.saw(&self.id, What::Act);
         self.stream_config.send_replace(config.into());
-        let Some(worker) = self.life.worker_mut() else {
-            return Applied::Saved;
-        };
-        worker.configured = Configured::Pending;
+        match &mut self.life {
+            // The worker that is being made has the configuration before.
+            Life::Launching(launch) => {
+                launch.configured = Configured::Pending;
+                return Applied::Live;
+            }
+            life => match life.worker_mut() {
+                Some(worker) => worker.configured = Configured::Pending,
+                None => return Applied::Saved,
+            },
+        }
         self.push_config().await;
         match self.life.worker().map(|worker| worker.configured) {
             Some(Configured::NeedsRestart) => Applied::RestartNeeded,
@@ -389,7 +347,7 @@ impl Driver {
 }
 
 /// 0..1, for the jitter of a wait.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     let mut bytes = [0_u8; 4];
     getrandom::fill(&mut bytes).expect("the kernel's random numbers do not run out");
     f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
