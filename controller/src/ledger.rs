@@ -1,6 +1,7 @@
 //! `stream_state.json`: one task writes it, everyone else sends what is to be remembered.
 //!
-//! What has piled up during one write goes into the next. A disk that is full or read-only takes
+//! What has piled up during one write goes into the next. A wish is written at once; what was merely seen
+//! waits a moment, so that a wish seldom finds the disk busy with it. A disk that is full or read-only takes
 //! nothing off air: the fault is shown, and the newest state is written once it can be.
 
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::chain;
 
 /// A wish is on disk before it is acted on, unless the disk takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long what was seen waits for company.
+const COMPANY: Duration = Duration::from_millis(100);
 /// How often a disk that refused is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
@@ -47,8 +50,10 @@ struct Writer {
     file: StreamStateFile,
     notes: mpsc::UnboundedReceiver<Note>,
     settle: Vec<oneshot::Sender<()>>,
-    dirty: bool,
-    retry_at: Option<Instant>,
+    /// When what is not on disk is to be written; `None` when all of it is.
+    due: Option<Instant>,
+    /// The last write failed: the next is made in its time, whoever waits.
+    refused: bool,
     fault: watch::Sender<Option<String>>,
 }
 
@@ -68,8 +73,8 @@ impl Ledger {
             file,
             notes,
             settle: Vec::new(),
-            dirty: false,
-            retry_at: None,
+            due: None,
+            refused: false,
             fault,
         };
         let ledger = Self {
@@ -132,18 +137,14 @@ impl Writer {
             tokio::select! {
                 note = self.notes.recv() => match note {
                     Some(note) => self.take(note),
-                    None => return,
+                    None => break,
                 },
-                () = at(self.retry_at) => {}
+                () = at(self.due) => {}
             }
             while let Ok(note) = self.notes.try_recv() {
                 self.take(note);
             }
-            // A disk that refused is not asked again for every change, only in its time.
-            let may_write = self
-                .retry_at
-                .is_none_or(|retry_at| Instant::now() >= retry_at);
-            if self.dirty && may_write {
+            if self.due.is_some_and(|due| Instant::now() >= due) {
                 self.write().await;
             }
             for settled in self.settle.drain(..) {
@@ -151,17 +152,34 @@ impl Writer {
                 let _ = settled.send(());
             }
         }
+        if self.due.is_some() {
+            self.write().await;
+        }
     }
 
     fn take(&mut self, note: Note) {
         match note {
             Note::Remember(id, record) => {
                 self.file.streams.insert(id, *record);
-                self.dirty = true;
+                self.changed();
             }
-            Note::Forget(id) => self.dirty |= self.file.streams.remove(&id).is_some(),
-            Note::Settle(settled) => self.settle.push(settled),
+            Note::Forget(id) => {
+                if self.file.streams.remove(&id).is_some() {
+                    self.changed();
+                }
+            }
+            Note::Settle(settled) => {
+                self.settle.push(settled);
+                // A disk that refused is not asked again for every wish.
+                if !self.refused {
+                    self.due = self.due.map(|_| Instant::now());
+                }
+            }
         }
+    }
+
+    fn changed(&mut self) {
+        self.due.get_or_insert_with(|| Instant::now() + COMPANY);
     }
 
     async fn write(&mut self) {
@@ -180,18 +198,19 @@ impl Writer {
         self.document = Some(document);
         match outcome {
             Ok(_generation) => {
-                self.dirty = false;
-                self.retry_at = None;
+                self.due = None;
+                self.refused = false;
                 if self.fault.send_replace(None).is_some() {
                     tracing::info!("the state file is written again");
                 }
             }
-            Err(error) => self.refused(&error),
+            Err(error) => self.fail(&error),
         }
     }
 
-    fn refused(&mut self, error: &DocumentError) {
-        self.retry_at = Some(Instant::now() + RETRY_EVERY);
+    fn fail(&mut self, error: &DocumentError) {
+        self.due = Some(Instant::now() + RETRY_EVERY);
+        self.refused = true;
         let text = chain(error);
         let known = self.fault.send_replace(Some(text.clone())).is_some();
         if !known {
