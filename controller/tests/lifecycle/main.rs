@@ -279,10 +279,13 @@ async fn a_worker_that_no_controller_can_talk_to_is_gone_before_another_starts()
     let site = Site::with_script("deaf");
     let controller = site.controller().await;
     let (code, status) = controller.post("/streams/start").await;
-    assert_eq!(code, 202);
-    let first = pid(&status);
+    assert_eq!((code, status["state"].as_str()), (202, Some("starting")));
     // It must not end with its controller, or there is nothing to find.
-    controller.status().await;
+    let first = until(SOON, "a worker", async || {
+        let status = controller.status().await;
+        status["pid"].is_number().then(|| pid(&status))
+    })
+    .await;
     controller.crash().await;
     assert!(is_alive(first));
 

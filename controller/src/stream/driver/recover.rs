@@ -20,8 +20,11 @@ impl Driver {
             self.record.desired = DesiredState::Running;
         }
         if matches!(found, Found::Worker(_)) && !known {
-            // Nobody remembers what was wanted of it: it is on air, so it stays.
+            // Nobody remembers what was wanted of it: it is on air, so it stays, and so does the next
+            // controller find it.
             self.record.desired = DesiredState::Running;
+            self.machine.ledger.remember(&self.id, self.record.clone());
+            self.machine.ledger.settle().done().await;
         }
         let alive = !matches!(found, Found::Nothing);
         self.machine
