@@ -6,6 +6,7 @@
     reason = "a harness that cannot do its part is a failed test"
 )]
 
+mod launch;
 mod site;
 
 use std::time::Duration;
