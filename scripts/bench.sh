@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures cost and smoothness of one stream against a bare FFmpeg, and prints one table.
 #
-#   ./scripts/bench.sh
+#   ./scripts/bench.sh [cost|picture|calls ...]    # a part of it, or all
 #
 # Takes about six minutes on a machine that should do nothing else meanwhile. Needs what the tests
 # need (./scripts/test.sh installs it). Exits 1 when a bar is missed.
@@ -9,4 +9,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --locked --release --package worker --package controller --package e2e --bins
-exec "${CARGO_TARGET_DIR:-target}/release/bench"
+exec "${CARGO_TARGET_DIR:-target}/release/bench" "$@"

@@ -75,7 +75,7 @@ impl Registry {
         Ok(self.stream(id)?.watch())
     }
 
-    /// Wants the stream on air; answers when a worker was started, not when it is on air.
+    /// Wants the stream on air; answers when that is on disk, before there is a worker.
     ///
     /// # Errors
     /// `AlreadyRunning`, `Stopping`, `Invalid` (a stream key is not set), `UnknownStream`.

@@ -1,6 +1,6 @@
 //! Starting a worker: lease, job, log, control group, process, secrets, in that order.
 //!
-//! The job is on disk before the process exists, so a controller that finds a worker always finds
+//! The job is written before the process exists, so a controller that finds a worker always finds
 //! what it was given. Secrets go through its standard input and nowhere else.
 
 use std::collections::BTreeSet;
