@@ -59,6 +59,11 @@ impl Layout {
         self.stream_dir(id).join("position.json")
     }
 
+    /// The same a moment ago, for a worker that follows one that was killed.
+    pub fn place(&self, id: &StreamId) -> PathBuf {
+        self.runtime_dir.join(format!("{id}.place"))
+    }
+
     /// The parts of a stream's air journal.
     pub fn air_dir(&self, id: &StreamId) -> PathBuf {
         self.stream_dir(id).join("air")

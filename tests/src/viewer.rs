@@ -143,6 +143,31 @@ pub fn passages(messages: &[Message], files: &[Vec<Tag>]) -> Vec<Passage> {
     found
 }
 
+/// Panics unless the pictures of `file` came in its order, with steps of no more than `gop` either
+/// way: one that was left in its middle went on where it was, or at the keyframe before.
+///
+/// Pictures that look alike name no place.
+pub fn assert_continues(messages: &[Message], file: &[Tag], gop: Duration) {
+    // Pictures are sent in the order of decoding, which is this much off that of showing.
+    const REORDER_MS: i64 = 150;
+    let limit_ms = i64::try_from(gop.as_millis()).expect("a short limit") + REORDER_MS;
+    let files = [file.to_vec()];
+    let places = places(&files);
+    let shown: Vec<i64> = messages
+        .iter()
+        .filter_map(|message| places.get(&message.tag.digest))
+        .filter(|(_, tag)| tag.track == Track::Video)
+        .map(|(_, tag)| tag.pts_ms)
+        .collect();
+    let steps = shown.windows(2).map(|pair| (pair[0], pair[1] - pair[0]));
+    let far: Vec<_> = steps.filter(|(_, step)| step.abs() > limit_ms).collect();
+    assert!(shown.len() > 30, "only {} pictures came", shown.len());
+    assert!(
+        far.is_empty(),
+        "steps in the film over {limit_ms} ms (at, by): {far:?}"
+    );
+}
+
 fn places(files: &[Vec<Tag>]) -> HashMap<u64, (usize, &Tag)> {
     let mut places = HashMap::new();
     let mut ambiguous = Vec::new();

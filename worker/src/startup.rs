@@ -96,7 +96,7 @@ async fn build(job: Job, house: &House, channels: Channels) -> Result<Parts, Err
         Some(memory),
         job.config.programme.clone(),
     );
-    let position = PositionStore::new(layout.position(&job.stream_id));
+    let position = PositionStore::of(&layout, &job.stream_id);
     let format = settle_format(&job, &catalogue, &sources).await;
     let (fanout, slate, resume) = tokio::join!(
         Fanout::start(&job, secrets, format, journal.clone()),

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(15);
 const HOLE: Duration = Duration::from_millis(500);
+/// Between keyframes of the long file.
+const GOP: Duration = Duration::from_secs(1);
 
 fn is_slate(status: &Value) -> bool {
     status["on_air"]["kind"] == "slate"
@@ -46,6 +48,7 @@ fn a_killed_source_is_opened_again_where_it_was() {
         shown > 480,
         "it is the item that airs, 20 s of it: {passages:?}"
     );
+    viewer::assert_continues(&connection.messages, &media::packets(&media::long()), GOP);
 }
 
 #[test]
@@ -73,10 +76,14 @@ fn a_stalled_source_is_covered_by_the_slate_until_it_goes_on() {
     bucket.clear_faults();
     controller.wait_on_air("main", "long.mp4", Duration::from_secs(75));
     controller.wait_state("main", "running", SOON);
+    let span_ms = receiver.look(|all| Report::of(&all[0].messages).span_ms);
+    receiver.wait_for_span(span_ms + 2_000, SOON);
     controller.stop("main");
-    let report = Report::of(&receiver.only_connection().messages);
+    let messages = receiver.only_connection().messages;
+    let report = Report::of(&messages);
     report.assert_decodable();
     report.assert_no_hole_over(HOLE);
+    viewer::assert_continues(&messages, &media::packets(&media::long()), GOP);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use e2e::controller::{Controller, Setup, to_one};
 use e2e::media;
 use e2e::process;
 use e2e::rtmp::Receiver;
-use e2e::viewer::Report;
+use e2e::viewer::{self, Report};
 use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -92,6 +92,31 @@ fn fifty_kills_of_the_controller_are_not_noticed_by_the_viewer() {
     process::signal(world.worker, Signal::SIGTERM);
     let ended = |status: &Value| status["restarts"] == 1 && status["exit_code"] == 0;
     world.controller.wait("main", "its exit code", SOON, ended);
+}
+
+#[test]
+fn a_killed_worker_is_followed_by_one_that_goes_on_where_it_was() {
+    const DARK: Duration = Duration::from_secs(2);
+    const GOP: Duration = Duration::from_secs(1);
+    let world = world();
+    // Far from the instants at which the position is written for good.
+    world.receiver.wait_for_span(9_000, SOON);
+    process::signal(world.worker, Signal::SIGKILL);
+    wait::until("three seconds of the next", SOON, || {
+        let connections = world.receiver.connections();
+        let again = connections.get(1)?;
+        (Report::of(&again.messages).span_ms >= 3_000).then_some(())
+    });
+    world.controller.stop("main");
+    let [before, after] = &world.receiver.connections()[..] else {
+        panic!("one session each");
+    };
+    let last = before.messages.last().expect("it was on air").arrived;
+    let first = after.messages.iter().find(|message| message.tag.is_frame());
+    let dark = first.expect("it is on air").arrived - last;
+    assert!(dark <= DARK, "dark for {dark:?}");
+    let messages = [&before.messages[..], &after.messages[..]].concat();
+    viewer::assert_continues(&messages, &media::packets(&media::long()), GOP);
 }
 
 #[test]
