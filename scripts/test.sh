@@ -26,6 +26,8 @@ readonly NEEDED=(
   curl:curl
   setpriv:util-linux
   strace:strace
+  ip:iproute2
+  nft:nftables
   faketime:faketime
   /lib/systemd/systemd:systemd
   dbus-daemon:dbus

@@ -25,6 +25,7 @@ pub struct Setup {
     directory: TempDir,
     variables: BTreeMap<String, String>,
     streams: serde_json::Map<String, Value>,
+    under: Vec<String>,
 }
 
 impl Setup {
@@ -38,6 +39,7 @@ impl Setup {
             directory,
             variables: storage.into_iter().collect(),
             streams: serde_json::Map::new(),
+            under: Vec::new(),
         };
         let place = |name: &str| setup.directory.path().join(name).display().to_string();
         let (state, runtime, cache) = (place("state"), place("run"), place("cache"));
@@ -73,6 +75,13 @@ impl Setup {
         self
     }
 
+    /// Has the controller started by a command that ends by executing it, as `nice` does.
+    #[must_use]
+    pub fn under(mut self, command: Vec<String>) -> Self {
+        self.under = command;
+        self
+    }
+
     /// Adds a stream.
     #[must_use]
     pub fn stream(mut self, id: &str, config: Value) -> Self {
@@ -87,7 +96,7 @@ impl Setup {
         let file = json!({ "version": 1, "streams": self.streams });
         let text = serde_json::to_vec_pretty(&file).expect("JSON");
         fs::write(state.join("stream_config.json"), text).expect("writing the configuration");
-        let (child, address) = launch(self.directory.path(), &self.variables);
+        let (child, address) = launch(self.directory.path(), &self.variables, &self.under);
         Controller {
             child,
             address: address.unwrap_or_else(|| {
@@ -98,6 +107,7 @@ impl Setup {
             }),
             token: self.variables.get("CONTROLLER_API_TOKEN").cloned(),
             variables: self.variables,
+            under: self.under,
             _last_will: LastWill::about(&self.directory.path().join("run")),
             directory: self.directory,
         }
@@ -119,6 +129,7 @@ pub struct Controller {
     address: SocketAddr,
     token: Option<String>,
     variables: BTreeMap<String, String>,
+    under: Vec<String>,
     _last_will: LastWill,
     directory: TempDir,
 }
@@ -264,7 +275,7 @@ impl Controller {
 
     /// Starts it again on the same directories.
     pub fn start_again(&mut self) {
-        let (child, address) = launch(self.directory.path(), &self.variables);
+        let (child, address) = launch(self.directory.path(), &self.variables, &self.under);
         self.child = child;
         self.address = address.expect("the controller starts again");
     }
@@ -273,7 +284,7 @@ impl Controller {
     /// what it said.
     pub fn start_second(&self) -> (i32, String) {
         let before = self.controller_log().len();
-        let (mut child, _) = launch(self.directory.path(), &self.variables);
+        let (mut child, _) = launch(self.directory.path(), &self.variables, &self.under);
         let status = child.wait(Duration::from_secs(5));
         let said = self.controller_log().split_off(before);
         (process::code(status), said)
@@ -338,10 +349,22 @@ fn report(logs: &str) {
 }
 
 /// Starts a controller; its address is `None` when it ended instead of listening.
-fn launch(directory: &Path, variables: &BTreeMap<String, String>) -> (Child, Option<SocketAddr>) {
+fn launch(
+    directory: &Path,
+    variables: &BTreeMap<String, String>,
+    under: &[String],
+) -> (Child, Option<SocketAddr>) {
     let log = directory.join("controller.log");
     let before = read(&log).len();
-    let mut command = process::command(binary("stream-controller"));
+    let program = binary("stream-controller");
+    let mut command = match under {
+        [] => process::command(program),
+        [first, rest @ ..] => {
+            let mut command = process::command(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
     command.env_clear().envs(variables);
     for inherited in ["PATH", "HOME"] {
         command.envs(std::env::var_os(inherited).map(|value| (inherited, value)));

@@ -10,16 +10,19 @@
 //! - [`s3`]: an S3 server with faults.  [`nginx`]: nginx with its RTMP module.
 //! - [`media`]: test files, made by FFmpeg when first asked for.
 //! - [`controller`]: stream-controller in temporary directories, and its REST client.
+//! - [`apart`]: a network, a resolver, process numbers of one test alone.  [`group`]: what can run out.
 //! - [`systemd`]: the installed service under systemd as PID 1.
 //! - [`process`]: children and what `/proc` says of them.  [`canary`]: secrets that must not leak.
 //!
 //! Everything is blocking: a test reads as a story, and each wait is a [`wait::until`] that polls
 //! for a state and says what it waited for when it gives up.
 
+pub mod apart;
 pub mod canary;
 pub mod controller;
 pub mod far;
 pub mod flv;
+pub mod group;
 pub mod http;
 pub mod media;
 pub mod nginx;

@@ -18,6 +18,12 @@ mod destinations_faults;
 mod disk;
 #[path = "e2e/drill.rs"]
 mod drill;
+#[path = "e2e/faults_controller.rs"]
+mod faults_controller;
+#[path = "e2e/faults_machine.rs"]
+mod faults_machine;
+#[path = "e2e/faults_network.rs"]
+mod faults_network;
 #[path = "e2e/ffmpeg_versions.rs"]
 mod ffmpeg_versions;
 #[path = "e2e/harness.rs"]
@@ -36,6 +42,8 @@ mod page;
 mod preview;
 #[path = "e2e/record.rs"]
 mod record;
+#[path = "e2e/reliability.rs"]
+mod reliability;
 #[path = "e2e/schedule.rs"]
 mod schedule;
 #[path = "e2e/scripts.rs"]

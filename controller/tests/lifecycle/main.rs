@@ -275,6 +275,39 @@ async fn a_worker_outlives_a_killed_controller_and_is_adopted_by_the_next() {
     assert!(!is_alive(second));
 }
 
+/// What it says has none of the fields that came later, and its job none of the settings.
+#[tokio::test]
+async fn a_worker_of_the_previous_protocol_is_adopted_and_looked_after() {
+    let site = Site::with_script("previous");
+    let controller = site.controller().await;
+    let worker = controller.on_air().await;
+    controller.crash().await;
+    let path = "run/main.job.json";
+    let mut job: Value = serde_json::from_str(&site.read(path)).unwrap();
+    for later in ["cache_max_bytes", "allow_argv_secrets"] {
+        job.as_object_mut().unwrap().remove(later);
+    }
+    std::fs::write(site.path(path), job.to_string()).unwrap();
+
+    let controller = site.controller().await;
+    let status = controller.state("running").await;
+    assert_eq!((pid(&status), &status["restarts"]), (worker, &0.into()));
+    let checked = status["last_health_check"].clone();
+    until(SOON, "it is looked after", async || {
+        let status = controller.status().await;
+        assert_eq!(pid(&status), worker, "{status}");
+        (status["last_health_check"] != checked).then_some(())
+    })
+    .await;
+    assert_eq!(controller.post("/streams/main/skip").await.0, 202);
+
+    kill(worker, Signal::SIGKILL);
+    controller.state("backoff").await;
+    let status = controller.state("running").await;
+    assert_ne!(pid(&status), worker);
+    assert_eq!(controller.post("/streams/stop").await.0, 200);
+}
+
 #[tokio::test]
 async fn a_worker_that_no_controller_can_talk_to_is_gone_before_another_starts() {
     let site = Site::with_script("deaf");

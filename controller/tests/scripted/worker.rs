@@ -7,6 +7,7 @@
 //! | `exit-N` | ends with exit code N as soon as it has its secrets |
 //! | `deaf` | never makes its socket |
 //! | `stubborn` | ignores SIGTERM |
+//! | `previous` | speaks the protocol before the present one |
 //! | anything else | is on air at once, ends on SIGTERM |
 
 use std::io::Read;
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 use programme::{FormatChoice, ItemSpec};
 use serde_json::{Value, json};
 use storage::layout::Layout;
-use storage::model::report::{WorkerExit, exit_code};
+use storage::model::report::{CONTROL_PROTOCOL, WorkerExit, exit_code};
 use storage::model::{Job, JobSecrets, StreamConfig};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -166,12 +167,16 @@ fn report(worker: &Worker) -> Value {
             })
         })
         .collect();
+    let is_previous = matches!(
+        worker.job.config.programme.items.first(),
+        Some(ItemSpec::Key(key)) if key == "previous"
+    );
     let format = match &config.format {
         FormatChoice::Auto => Value::Null,
         FormatChoice::Fixed(format) => json!(format),
     };
     json!({
-        "protocol": 1, "version": "0.0.0", "stream_id": worker.job.stream_id,
+        "protocol": CONTROL_PROTOCOL - u32::from(is_previous), "version": "0.0.0", "stream_id": worker.job.stream_id,
         "generation": worker.job.generation, "nonce": worker.job.nonce,
         "pid": std::process::id(), "started_at": worker.started_at, "format": format,
         "on_air": {"kind": "programme", "item": "a.mp4", "position_s": 0.0, "duration_s": 1.0,

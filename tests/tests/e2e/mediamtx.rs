@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use e2e::controller::{Controller, Setup, repository};
@@ -13,6 +14,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const LISTED: &str = r#"{"itemCount":1,"pageCount":1,"items":[{"name":"live/main/in","confName":"x",
     "source":{"type":"rtmpConn","id":"a1"},"ready":true,"available":true,"online":true,"tracks":["H264"],
     "tracks2":[{"codec":"H264","codecProps":{}},{"codec":"MPEG-4 Audio","codecProps":{}}],"inboundBytes":4711,"readers":[]}]}"#;
+/// The same while nobody publishes.
+const EMPTY: &str = r#"{"itemCount":0,"pageCount":0,"items":[]}"#;
 
 fn controller(setup: impl FnOnce(Setup) -> Setup) -> (tempfile::TempDir, Controller) {
     let folder = media::folder(&[("a.mp4", &media::ten()[0].1)]);
@@ -96,10 +99,12 @@ fn the_hook_tells_and_says_clearly_when_it_cannot() {
     assert!(!controller.controller_log().contains("CANARY"));
 }
 
-#[test]
-fn its_api_is_asked_and_what_it_says_is_shown() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+/// Its API: says what `listed` holds to who knows the password. Gives its address.
+fn api(listed: &Arc<Mutex<&'static str>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound socket's address");
+    let url = format!("http://{address}");
+    let listed = Arc::clone(listed);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
@@ -113,13 +118,81 @@ fn its_api_is_asked_and_what_it_says_is_shown() {
             } else {
                 "401 Unauthorized"
             };
-            let length = LISTED.len();
+            let body = *listed.lock().expect("nobody panics with it");
+            let length = body.len();
             let answer = format!(
-                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{LISTED}"
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             );
             drop(stream.write_all(answer.as_bytes()));
         }
     });
+    url
+}
+
+#[test]
+fn what_its_hooks_do_not_tell_or_tell_wrongly_its_api_corrects_within_two_seconds() {
+    const CORRECTED: Duration = Duration::from_secs(2);
+    let listed = Arc::new(Mutex::new(EMPTY));
+    let url = api(&listed);
+    let (_folder, controller) = controller(|setup| {
+        setup
+            .variable("CONTROLLER_API_TOKEN", "CANARY-token")
+            .variable("MEDIAMTX_API_URL", &url)
+            .variable("MEDIAMTX_API_USER", "watcher")
+            .variable("MEDIAMTX_API_PASSWORD", "CANARY-api")
+    });
+    let paths = || controller.get("/health")["mediamtx"]["paths"].clone();
+    let becomes = |what: &str, number: usize| {
+        let begun = Instant::now();
+        wait::until(what, LIMIT, || {
+            (paths().as_array()?.len() == number).then_some(())
+        });
+        let took = begun.elapsed();
+        assert!(took <= CORRECTED, "{what}: after {took:?}");
+    };
+    wait::until("it answers", LIMIT, || {
+        (controller.get("/health")["mediamtx"]["reachable"] == true).then_some(())
+    });
+
+    // Lost: a feed that came, and one that went, without a word.
+    *listed.lock().unwrap() = LISTED;
+    becomes("the feed nobody told of", 1);
+    *listed.lock().unwrap() = EMPTY;
+    becomes("the end nobody told of", 0);
+
+    // Doubled, and out of order: what it lists is what there is.
+    let told = [
+        ("CONTROLLER_API_TOKEN", "CANARY-token"),
+        ("MTX_PATH", "live/main/in"),
+    ];
+    for event in ["ready", "ready", "not-ready", "ready"] {
+        assert_eq!(hook(event, controller.address(), &told).0, 0, "{event}");
+    }
+    assert_eq!(
+        paths(),
+        json!([]),
+        "there is no feed, whatever the hook says"
+    );
+
+    // Forged.
+    let forged = [
+        ("Authorization", "Bearer guessed"),
+        ("Content-Type", "application/json"),
+    ];
+    let body = br#"{"path": "live/main/in"}"#;
+    for event in ["ready", "not-ready"] {
+        let path = format!("/v1/mediamtx/events/{event}");
+        for headers in [&forged[..], &forged[1..]] {
+            let answer = http::request(controller.address(), "POST", &path, headers, body, LIMIT);
+            assert_eq!(answer.unwrap().status, 401, "{event}");
+        }
+    }
+    assert!(!controller.controller_log().contains("CANARY"));
+}
+
+#[test]
+fn its_api_is_asked_and_what_it_says_is_shown() {
+    let url = api(&Arc::new(Mutex::new(LISTED)));
     let (_folder, watching) = controller(|setup| {
         setup
             .variable("MEDIAMTX_API_URL", &url)
