@@ -22,6 +22,7 @@ use programme::ListedObject;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::room::Room;
 use super::MediaObject;
 use super::s3::Reading;
 use crate::atomic;
@@ -230,8 +231,14 @@ impl MediaCache {
         let held = file.metadata()?.len();
         let more = object.size_bytes.saturating_sub(held);
         let size = (object.size_bytes, more);
-        if !room::make(&self.shared.dir, self.shared.max_bytes, &name, size, &keep)? {
-            room::remove(&self.shared.dir, &name)?;
+        let (dir, max_bytes) = (&self.shared.dir, self.shared.max_bytes);
+        let room = room::make(dir, max_bytes, &name, size, &keep)?;
+        if room != Room::Made {
+            room::remove(dir, &name)?;
+            if room == Room::DiskFull {
+                let full = io::Error::other("less than 1 GiB of the disk would stay free");
+                self.complain("keep an object in", &full);
+            }
             return Ok(Reserved::NoRoom);
         }
         let meta = kept.unwrap_or_else(|| Meta {

@@ -4,7 +4,7 @@
 //! [`Reach::doubt`]. The rules are in `docs/design/media-cache.md`.
 //!
 //! ```text
-//!            nothing can be read           (asked every 1 to 2 s)
+//!            nothing can be read           (asked every second)
 //!     up ─────────────────────────► away ───────────────────────┐
 //!      ▲                              ▲                         │
 //!      └────── something can be ──────┴──── nothing can be ─────┘
@@ -24,10 +24,9 @@ use crate::model::ErrorReport;
 
 /// A store that takes longer to deliver one byte cannot be played from.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-/// From the beginning of one question to that of the next, at first …
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// … and then: what is on air comes back as much later than the store.
-const PAUSE: Duration = Duration::from_secs(2);
+/// From the beginning of one question to that of the next: what is on air comes back as much later than
+/// the store.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known of the store. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -167,12 +166,11 @@ impl Shared {
     async fn keep_asking(self: Arc<Self>) {
         loop {
             self.due.notified().await;
-            let mut pause = FIRST_PAUSE;
+            let mut pause = PAUSE;
             let mut away = self.standing.borrow().is_some();
             loop {
                 if away {
                     sleep_until(Instant::now() + pause).await;
-                    pause = PAUSE;
                 }
                 let begun = Instant::now();
                 let failed = self.lock().failed.clone();
@@ -180,11 +178,11 @@ impl Shared {
                 away = self.note(&fault);
                 if !away {
                     // Doubts come many times a second.
-                    sleep_until(begun + FIRST_PAUSE).await;
+                    sleep_until(begun + PAUSE).await;
                     break;
                 }
                 // The pause counts from one question to the next.
-                pause = pause.saturating_sub(begun.elapsed());
+                pause = PAUSE.saturating_sub(begun.elapsed());
             }
         }
     }

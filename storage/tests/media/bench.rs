@@ -15,7 +15,7 @@ use storage::model::job::Provider;
 use storage::secret::Secret;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) const KEY_ID: &str = "AKIDCANARYTEST";
 pub(crate) const SECRET: &str = "canary-secret-0123456789";
@@ -80,6 +80,11 @@ impl Bench {
             _dir: dir,
             server,
         }
+    }
+
+    /// The server is gone, its connections with it.
+    pub(crate) fn go_away(&self) {
+        self.server.abort();
     }
 
     /// Puts an object there behind the store's back.
@@ -170,11 +175,13 @@ async fn s3_server(root: &Path) -> (String, JoinHandle<()>) {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
         let http = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+        // They end with the server.
+        let mut connections = JoinSet::new();
         while let Ok((socket, _)) = listener.accept().await {
             let connection = http
                 .serve_connection(TokioIo::new(socket), service.clone())
                 .into_owned();
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 // A client that goes away is not this server's concern.
                 let _ = connection.await;
             });

@@ -8,8 +8,10 @@
 )]
 
 mod bench;
+mod cache;
 mod contract;
 mod failures;
 mod http;
 mod local_router;
 mod media_server;
+mod reach;

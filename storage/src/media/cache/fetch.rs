@@ -4,6 +4,7 @@
 //! by ranges to its end, and looks again. It never hurries: what is on air goes first.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{MediaCache, Reserved};
+use super::{MediaCache, Part, Reserved};
 use crate::media::reach::Reach;
 use crate::media::{MediaError, MediaErrorKind, S3Store};
 
@@ -170,50 +171,11 @@ impl Work {
             Reserved::Part(part) => part,
             Reserved::Elsewhere | Reserved::NoRoom => return Ok(Fetched::Left),
         };
-        let cache = self.cache.clone();
         if part.bytes < object.size_bytes {
-            let etag = part.meta.etag.clone();
-            let reading = self
-                .store
-                .read_from(&object.key, part.bytes, etag.as_deref());
-            let mut reading = match reading.await {
-                Ok(reading) if part.takes(&reading) => reading,
-                Ok(_) => {
-                    blocking(move || cache.discard(part)).await?;
-                    return Ok(Fetched::Left);
-                }
-                Err(error) => {
-                    if error.kind == MediaErrorKind::Changed {
-                        blocking(move || cache.discard(part)).await?;
-                    }
-                    return Err(Failure::Store(error));
-                }
+            part = match self.read_on(object, part).await? {
+                ControlFlow::Continue(part) => part,
+                ControlFlow::Break(fetched) => return Ok(fetched),
             };
-            part.meta.etag.clone_from(&reading.etag);
-            part.meta.modified = reading.modified;
-            let cache = self.cache.clone();
-            part = blocking(move || cache.describe(&part).map(|()| part)).await?;
-            let begun = (Instant::now(), part.bytes);
-            let mut piece = Vec::with_capacity(PIECE_BYTES);
-            loop {
-                let bytes = reading.next().await.map_err(Failure::Store)?;
-                let is_end = bytes.is_none();
-                piece.extend_from_slice(&bytes.unwrap_or_default());
-                if is_end || piece.len() >= PIECE_BYTES {
-                    (part, piece) = blocking(move || {
-                        part.write(&piece)?;
-                        piece.clear();
-                        Ok((part, piece))
-                    })
-                    .await?;
-                    if !is_end && !self.may_go_on(object, begun, part.bytes).await {
-                        return Ok(Fetched::Unwanted);
-                    }
-                }
-                if is_end {
-                    break;
-                }
-            }
         }
         if part.bytes != object.size_bytes {
             // It broke off: it is continued there.
@@ -222,6 +184,56 @@ impl Work {
         let cache = self.cache.clone();
         blocking(move || cache.complete(part)).await?;
         Ok(Fetched::Whole)
+    }
+
+    /// Reads what is missing of `part`, as far as it comes.
+    async fn read_on(
+        &mut self,
+        object: &ListedObject,
+        mut part: Part,
+    ) -> Result<ControlFlow<Fetched, Part>, Failure> {
+        let etag = part.meta.etag.clone();
+        let reading = self
+            .store
+            .read_from(&object.key, part.bytes, etag.as_deref());
+        let cache = self.cache.clone();
+        let mut reading = match reading.await {
+            Ok(reading) if part.takes(&reading) => reading,
+            Ok(_) => {
+                blocking(move || cache.discard(part)).await?;
+                return Ok(ControlFlow::Break(Fetched::Left));
+            }
+            Err(error) => {
+                if error.kind == MediaErrorKind::Changed {
+                    blocking(move || cache.discard(part)).await?;
+                }
+                return Err(Failure::Store(error));
+            }
+        };
+        part.meta.etag.clone_from(&reading.etag);
+        part.meta.modified = reading.modified;
+        part = blocking(move || cache.describe(&part).map(|()| part)).await?;
+        let begun = (Instant::now(), part.bytes);
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        loop {
+            let bytes = reading.next().await.map_err(Failure::Store)?;
+            let is_end = bytes.is_none();
+            piece.extend_from_slice(&bytes.unwrap_or_default());
+            if is_end || piece.len() >= PIECE_BYTES {
+                (part, piece) = blocking(move || {
+                    part.write(&piece)?;
+                    piece.clear();
+                    Ok((part, piece))
+                })
+                .await?;
+            }
+            if is_end {
+                return Ok(ControlFlow::Continue(part));
+            }
+            if piece.is_empty() && !self.may_go_on(object, begun, part.bytes).await {
+                return Ok(ControlFlow::Break(Fetched::Unwanted));
+            }
+        }
     }
 
     /// Waits for its turn; whether the object is still wanted, before all others that are missing.

@@ -16,6 +16,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// What it takes, or will take.
     pub(super) size_bytes: u64,
+    on_disk: u64,
     pub(super) whole: bool,
     opened: SystemTime,
 }
@@ -56,39 +57,58 @@ fn entry(dir: &Path, name: &str) -> Option<Entry> {
     Some(Entry {
         name: name.to_owned(),
         size_bytes,
+        on_disk,
         // What cannot be understood is no object, and the first to go.
         whole: whole && meta.is_some_and(|meta| meta.size_bytes == on_disk),
         opened: opened.unwrap_or(SystemTime::UNIX_EPOCH),
     })
 }
 
+/// Whether an object may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Made,
+    /// More than `CACHE_MAX_BYTES` would be kept.
+    None,
+    /// Less than [`FREE_FLOOR_BYTES`] of the disk would stay free.
+    DiskFull,
+}
+
 /// Removes the least recently opened until `size_bytes` more may be kept as `name`, of which `more`
-/// have yet to be written; whether they may. The caller holds the directory's lock.
+/// have yet to be written; nothing, where all of it would not be enough. The caller holds the
+/// directory's lock.
 pub(super) fn make(
     dir: &Path,
     max_bytes: u64,
     name: &str,
     (size_bytes, more): (u64, u64),
     keep: &HashSet<String>,
-) -> io::Result<bool> {
+) -> io::Result<Room> {
     let mut entries = entries(dir)?;
     entries.retain(|entry| entry.name != name);
     entries.sort_by_key(|entry| entry.opened);
     let mut sum: u64 = entries.iter().map(|entry| entry.size_bytes).sum();
-    let mut victims = entries.iter().filter(|entry| !keep.contains(&entry.name));
-    loop {
+    entries.retain(|entry| !keep.contains(&entry.name) && !is_being_written(dir, entry));
+    let needed_bytes = FREE_FLOOR_BYTES.saturating_add(more);
+    let removable: u64 = entries.iter().map(|entry| entry.size_bytes).sum();
+    if (sum - removable).saturating_add(size_bytes) > max_bytes {
+        return Ok(Room::None);
+    }
+    let on_disk: u64 = entries.iter().map(|entry| entry.on_disk).sum();
+    if free_bytes(dir)?.saturating_add(on_disk) < needed_bytes {
+        return Ok(Room::DiskFull);
+    }
+    for victim in entries {
         let fits = sum.saturating_add(size_bytes) <= max_bytes;
-        if fits && free_bytes(dir)? >= FREE_FLOOR_BYTES.saturating_add(more) {
-            return Ok(true);
-        }
-        let Some(victim) = victims.next() else {
-            return Ok(false);
-        };
-        if is_being_written(dir, victim) {
-            continue;
+        if fits && free_bytes(dir)? >= needed_bytes {
+            return Ok(Room::Made);
         }
         remove(dir, &victim.name)?;
         sum -= victim.size_bytes;
+    }
+    match free_bytes(dir)? >= needed_bytes {
+        true => Ok(Room::Made),
+        false => Ok(Room::DiskFull),
     }
 }
 
