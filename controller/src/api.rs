@@ -163,6 +163,7 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(health::ready))
         .routes(routes!(history::uptime))
         .routes(routes!(history::incidents))
+        .routes(routes!(history::transitions))
         .routes(routes!(history::metrics))
         .routes(routes!(streams::list))
         .routes(routes!(streams::status))

@@ -19,7 +19,9 @@ mod keeper;
 mod moment;
 mod recorder;
 pub mod report;
+mod sessions;
 mod store;
+mod transitions;
 mod uptime;
 
 use std::collections::BTreeSet;
@@ -39,7 +41,9 @@ use tokio::time::timeout;
 pub(crate) use self::fact::What;
 use self::keeper::Keeper;
 pub(crate) use self::moment::Moment;
-use self::report::{AskedIncidents, AskedMetrics, Incidents, Metrics, Uptime, Window};
+use self::report::{
+    AskedIncidents, AskedMetrics, AskedTransitions, Incidents, Metrics, Transitions, Uptime, Window,
+};
 
 /// More notes than this wait only when the disk hangs; further ones are lost, and counted.
 const NOTES: usize = 4096;
@@ -91,6 +95,7 @@ enum Ask {
     Uptime(Window, Option<StreamId>, Reply<Uptime>),
     Incidents(AskedIncidents, Reply<Incidents>),
     Metrics(StreamId, AskedMetrics, Reply<Metrics>),
+    Transitions(AskedTransitions, Reply<Transitions>),
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
@@ -176,6 +181,14 @@ impl History {
     /// `Unavailable`.
     pub async fn incidents(&self, asked: AskedIncidents) -> Result<Incidents, Unavailable> {
         self.ask(|reply| Ask::Incidents(asked, reply)).await
+    }
+
+    /// Live sessions, newest first, and how long each step took.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn transitions(&self, asked: AskedTransitions) -> Result<Transitions, Unavailable> {
+        self.ask(|reply| Ask::Transitions(asked, reply)).await
     }
 
     /// Measurements over time.

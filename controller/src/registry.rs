@@ -14,7 +14,7 @@ use storage::model::{StreamConfig, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ledger::Ledger;
-use crate::stream::{Applied, RequestError, StreamHandle, StreamStatus, Take};
+use crate::stream::{Applied, Asker, RequestError, StreamHandle, StreamStatus, Take};
 
 pub use keeper::End;
 use keeper::{Change, Streams};
@@ -103,8 +103,8 @@ impl Registry {
     ///
     /// # Errors
     /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
-    pub async fn take(&self, id: &StreamId, what: Take) -> Result<(), RequestError> {
-        self.stream(id)?.take(what).await
+    pub async fn take(&self, id: &StreamId, what: Take, asker: Asker) -> Result<(), RequestError> {
+        self.stream(id)?.take(what, asker).await
     }
 
     /// Has a live input tried now rather than at its next turn.

@@ -31,7 +31,7 @@ mod worker_link;
 pub(crate) use driver::{Beginning, Driver, Machine};
 pub(crate) use handle::StreamHandle;
 pub(crate) use orphan::end_orphans;
-pub use request::{Applied, RequestError, Take};
+pub use request::{Applied, Asker, RequestError, Take};
 pub(crate) use spawn::lasting_problems;
 pub use status::{ProgrammeStatus, StreamStatus};
 pub(crate) use survivor::Survivor;

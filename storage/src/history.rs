@@ -29,7 +29,8 @@ use rusqlite::{Connection, ErrorCode};
 pub use read::{Incidents, Loaded, SampleFilter};
 pub use retain::{Limits, Retained};
 pub use rows::{
-    Boot, Delivery, Gap, Key, OnAirSpan, Part, Recovery, Row, Sample, Span, Table, Wanted,
+    AskedBy, Boot, Delivery, Gap, Key, LiveSession, Mark, OnAirSpan, Part, Recovery, Row, Sample,
+    SessionEnd, Span, Table, Wanted,
 };
 pub use schema::SCHEMA_VERSION;
 pub use write::Batch;

@@ -15,14 +15,18 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use storage::history::{
-    Batch, Database, Delivery, Gap, HistoryError, Incidents, Limits, OnAirSpan, Part, Recovery,
-    Row, SCHEMA_VERSION, Sample, SampleFilter, Span, Table, Wanted,
+    AskedBy, Batch, Database, Delivery, Gap, HistoryError, Incidents, Limits, LiveSession, Mark,
+    OnAirSpan, Part, Recovery, Row, SCHEMA_VERSION, Sample, SampleFilter, SessionEnd, Span, Table,
+    Wanted,
 };
 use storage::model::air::AirPart;
 use storage::model::report::{DestinationState, OnAirKind};
 use storage::model::{DarkCause, StreamId};
 
-const FIXTURES: &[&str] = &[include_str!("history/v1.sql")];
+const FIXTURES: &[&str] = &[
+    include_str!("history/v1.sql"),
+    include_str!("history/v2.sql"),
+];
 const GENEROUS: Limits = Limits {
     days: 90,
     max_bytes: 256 * 1024 * 1024,
@@ -62,6 +66,27 @@ fn gap(start_ms: i64, end_ms: Option<i64>) -> Row {
         cause: DarkCause::DestinationLost,
         error_type: Some("connection_reset".into()),
         recovery: end_ms.map(|_| Recovery::Automatic),
+    })
+}
+
+fn session(end_ms: Option<i64>) -> Row {
+    let mark = |ms| {
+        Some(Mark {
+            ms,
+            at: span(ms, None).start_at,
+        })
+    };
+    Row::LiveSession(LiveSession {
+        stream: main(),
+        input: "studio".into(),
+        span: span(20_000, end_ms),
+        asked_by: AskedBy::Obs,
+        media: mark(26_000),
+        on_air: mark(26_700),
+        ended: end_ms.map(|_| SessionEnd::Lost),
+        interruptions: 1,
+        interrupted_ms: 4_000,
+        loss_to_programme_ms: Some(250),
     })
 }
 
@@ -121,6 +146,7 @@ fn what_is_written_is_read_back_after_a_restart_and_changes_in_place() {
         Row::Delivery(delivery),
         gap(60_000, None),
         Row::OnAir(slate),
+        session(None),
     ];
     let mut batch = rows(written.clone());
     let part = Part {
@@ -139,6 +165,7 @@ fn what_is_written_is_read_back_after_a_restart_and_changes_in_place() {
 
     let mut batch = rows([gap(60_000, Some(61_000))]);
     batch.rows.insert(written[1].key(), None);
+    batch.rows.insert(written[4].key(), None);
     database.write(&batch).unwrap();
     let now = all(&mut database);
     assert!(now.contains(&gap(60_000, Some(61_000))), "{now:?}");
@@ -152,13 +179,15 @@ fn a_file_of_every_earlier_schema_is_understood() {
         SCHEMA_VERSION,
         "one fixture a schema"
     );
-    for sql in FIXTURES {
+    for (sql, sessions) in FIXTURES.iter().zip([vec![], vec![session(Some(50_000))]]) {
         let (_dir, path) = place();
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let mut database = open(&path);
         let found = all(&mut database);
-        assert_eq!(found.len(), 6, "{found:?}");
+        assert_eq!(found.len(), 6 + sessions.len(), "{found:?}");
         assert!(found.contains(&gap(60_000, None)), "{found:?}");
+        let live = database.intervals(Table::LiveSession, i64::MIN, i64::MAX, None);
+        assert_eq!(live.unwrap(), sessions);
         let asked = SampleFilter {
             from_ms: 0,
             to_ms: 30_000,

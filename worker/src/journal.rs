@@ -20,6 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use storage::model::live::{LiveInputConfig, LiveInputState};
 use storage::model::{AirEntry, AirEvent, Job};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -150,6 +151,19 @@ impl Journal {
     pub fn note(&self, at: Stamp, event: AirEvent) {
         self.shared.lock().push(at, event);
         self.shared.noted.notify_one();
+    }
+
+    /// Notes that `input` was in another state from then on. `at` is the instant of the feed: of a
+    /// loss the one when nothing was left to show, not the one when that was noticed.
+    pub fn live_input(&self, at: Stamp, input: &LiveInputConfig, state: LiveInputState) {
+        self.note(
+            at,
+            AirEvent::LiveInput {
+                input: input.name.clone(),
+                state,
+                grace_s: input.grace_s,
+            },
+        );
     }
 
     /// Ends the journal once everything noted is on disk, or the disk did not take it for a second.

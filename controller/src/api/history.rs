@@ -7,7 +7,9 @@ use storage::model::{DarkCause, StreamId};
 
 use self::params::{MetricsOf, ParamsOf};
 use super::error::{ApiError, ErrorBody};
-use crate::history::report::{AskedIncidents, Incidents, Metrics, Uptime, Window};
+use crate::history::report::{
+    AskedIncidents, AskedTransitions, Incidents, Metrics, Transitions, Uptime, Window,
+};
 use crate::history::{History, Unavailable};
 use crate::registry::Registry;
 
@@ -71,6 +73,33 @@ pub(super) async fn incidents(
     let stream = asked.stream.clone();
     let answer = history.incidents(asked).await?;
     if answer.incidents.is_empty() {
+        check_known(&registry, stream.as_ref())?;
+    }
+    Ok(Json(answer))
+}
+
+/// Live sessions and how long each step took
+///
+/// Who asked for a live input and when, when its media was there, when it was on air and off it again,
+/// and why. Newest first; the steps are those of all sessions in the window.
+#[utoipa::path(get, path = "/health/transitions", tag = "health", params(
+    ("window" = Option<Window>, Query, description = "How far back; 24h when left out"),
+    ("stream_id" = Option<StreamId>, Query, description = "Only of this stream"),
+    ("limit" = Option<usize>, Query, description = "At most so many sessions, 1 to 1000; 100 when left out"),
+), responses(
+    (status = 200, body = Transitions),
+    (status = 404, body = ErrorBody, description = "`unknown_stream`"),
+    (status = 422, body = ErrorBody, description = "`invalid_query` with every mistake"),
+    (status = 503, body = ErrorBody, description = "`history_unavailable`"),
+))]
+pub(super) async fn transitions(
+    State(history): State<History>,
+    State(registry): State<Registry>,
+    ParamsOf(asked): ParamsOf<AskedTransitions>,
+) -> Result<Json<Transitions>, ApiError> {
+    let stream = asked.stream.clone();
+    let answer = history.transitions(asked).await?;
+    if answer.sessions.is_empty() {
         check_known(&registry, stream.as_ref())?;
     }
     Ok(Json(answer))

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::{IdPath, JsonText, OptionalJson, QueryOf, RequiredJson};
 use super::error::{ApiError, ErrorBody};
 use crate::registry::Registry;
-use crate::stream::{Applied, StreamStatus, Take};
+use crate::stream::{Applied, Asker, StreamStatus, Take};
 
 /// Which stream; may be left out where there is only one.
 #[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
@@ -277,7 +277,7 @@ pub(super) async fn source(
             ));
         }
     };
-    registry.take(&id, what).await?;
+    registry.take(&id, what, Asker::operator()).await?;
     accepted(&registry, &id)
 }
 

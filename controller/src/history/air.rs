@@ -17,11 +17,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storage::history::{Delivery, Gap, OnAirSpan, Recovery, Row, Span, Wanted};
+use storage::history::{
+    AskedBy, Delivery, Gap, OnAirSpan, Recovery, Row, SessionEnd, Span, Wanted,
+};
 use storage::model::report::OnAirKind;
 use storage::model::{DarkCause, StreamId};
 
 use super::fact::{Fact, What};
+use super::sessions::Sessions;
 
 /// What holds at one instant, with the intervals under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub(super) struct Air {
     /// What the slate or item would be if the stream were wanted.
     source: Option<Source>,
     acted: Option<i64>,
+    #[serde(default)]
+    sessions: Sessions,
 }
 
 /// An instant by both clocks.
@@ -109,6 +114,7 @@ impl Air {
             on_air: None,
             source: None,
             acted: None,
+            sessions: Sessions::default(),
         }
     }
 
@@ -151,9 +157,24 @@ impl Air {
                 if let Some(since) = self.wanted.take() {
                     rows.extend(self.wanted_row(since, Some(self.now)));
                 }
+                self.sessions.stopped(&self.stream, self.now, rows);
             }
             What::Act => self.acted = Some(self.now.ms),
-            What::NotStarted { cause, error_type } => self.all_down(*cause, error_type.as_deref()),
+            What::AskedLive { input, by } => {
+                let input = input.as_deref();
+                self.sessions
+                    .asked(&self.stream, self.now, input, *by, rows);
+            }
+            What::GaveBack { by } => {
+                let why = match by {
+                    AskedBy::Obs => SessionEnd::SourceOff,
+                    AskedBy::Api | AskedBy::Auto => SessionEnd::GivenBack,
+                };
+                self.sessions.gave_back(&self.stream, self.now, why, rows);
+            }
+            What::NotStarted { cause, error_type } => {
+                self.all_down(self.now, *cause, error_type.as_deref())
+            }
             What::Gone {
                 worker,
                 cause,
@@ -166,11 +187,14 @@ impl Air {
             } => self.started(worker, boot_id, *takes_over, rows),
             What::Ended { worker } => {
                 if self.heard_of(worker) {
-                    self.all_down(DarkCause::Unknown, None);
+                    self.all_down(self.now, DarkCause::Unknown, None);
                 }
             }
-            What::OnAir { .. } | What::Delivering { .. } | What::Dark { .. } => {
-                self.told(&fact.what);
+            What::OnAir { .. }
+            | What::Delivering { .. }
+            | What::Dark { .. }
+            | What::LiveInput { .. } => {
+                self.told(&fact.what, rows);
             }
         }
         self.settle(self.now, rows);
@@ -189,6 +213,7 @@ impl Air {
             .into_iter()
             .chain(destinations)
             .chain(on_air)
+            .chain(self.sessions.rows(&self.stream))
             .collect()
     }
 
@@ -220,8 +245,10 @@ impl Air {
             })
     }
 
-    fn all_down(&mut self, cause: DarkCause, error_type: Option<&str>) {
+    /// There is no worker any more.
+    fn all_down(&mut self, at: Instant, cause: DarkCause, error_type: Option<&str>) {
         self.source = None;
+        self.sessions.worker_gone(at);
         for destination in self.destinations.values_mut() {
             destination.link = Link::Down(Why::of(cause, error_type));
         }
@@ -256,7 +283,7 @@ impl Air {
         if let Some(known) = &mut self.worker {
             known.alive = false;
         }
-        self.all_down(cause, error_type);
+        self.all_down(self.now, cause, error_type);
     }
 
     fn started(&mut self, worker: &str, boot_id: &str, takes_over: bool, rows: &mut Vec<Row>) {
@@ -265,7 +292,7 @@ impl Air {
             // The end of the one before was not seen: it counts until it was heard of last.
             let last = before.filter(|known| known.alive).map(|known| known.last);
             if let Some(last) = last {
-                self.all_down(DarkCause::Unknown, None);
+                self.all_down(self.now, DarkCause::Unknown, None);
                 self.settle(last, rows);
             }
         }
@@ -278,7 +305,7 @@ impl Air {
     }
 
     /// What the living worker says.
-    fn told(&mut self, what: &What) {
+    fn told(&mut self, what: &What, rows: &mut Vec<Row>) {
         match what {
             What::OnAir {
                 worker,
@@ -291,6 +318,10 @@ impl Air {
                     item: item.clone(),
                     cause: *cause,
                 });
+                if self.wanted.is_some() {
+                    let live = item.as_deref().filter(|_| *source == OnAirKind::Live);
+                    self.sessions.on_air(&self.stream, self.now, live, rows);
+                }
             }
             What::Delivering {
                 worker,
@@ -309,6 +340,14 @@ impl Air {
             } if self.heard_of(worker) => {
                 self.destination(destination).link =
                     Link::Down(Why::of(*cause, error_type.as_deref()));
+            }
+            What::LiveInput {
+                worker,
+                input,
+                state,
+                grace_s,
+            } if self.heard_of(worker) => {
+                self.sessions.input(self.now, input, *state, *grace_s);
             }
             _ => {}
         }
@@ -454,7 +493,7 @@ fn is_vague(cause: DarkCause) -> bool {
 // === impl Instant ===
 
 impl Instant {
-    fn max(self, other: Self) -> Self {
+    pub(super) fn max(self, other: Self) -> Self {
         if other.ms > self.ms { other } else { self }
     }
 }

@@ -1,16 +1,17 @@
 //! Answers out of the file.
 
 use jiff::{SignedDuration, Timestamp};
-use storage::history::{self, Row, Sample, SampleFilter, Table};
+use storage::history::{self, LiveSession, Row, Sample, SampleFilter, Table};
 use storage::model::StreamId;
 
 use super::Unavailable;
 use super::air::Instant;
 use super::report::{
-    AskedIncidents, AskedMetrics, Incident, Incidents, Metric, Metrics, Point, Series, Uptime,
-    Window,
+    AskedIncidents, AskedMetrics, AskedTransitions, Incident, Incidents, Metric, Metrics, Point,
+    Series, Transitions, Uptime, Window,
 };
 use super::store::Store;
+use super::transitions;
 use super::uptime::{self, Stretch};
 
 /// Points of one answer, of all its series together.
@@ -73,6 +74,34 @@ impl Asked<'_> {
         })
     }
 
+    pub(super) fn transitions(self, asked: AskedTransitions) -> Result<Transitions, Unavailable> {
+        let Stretch { from_ms, to_ms } = self.stretch(asked.window);
+        let stream = asked.stream.as_ref();
+        // What began in this very millisecond is in it too.
+        let rows = self
+            .store
+            .with(|database| database.intervals(Table::LiveSession, from_ms, to_ms + 1, stream))?;
+        let mut sessions: Vec<LiveSession> = rows
+            .into_iter()
+            .filter_map(|row| match row {
+                Row::LiveSession(session) => Some(session),
+                Row::Wanted(_) | Row::Delivery(_) | Row::Gap(_) | Row::OnAir(_) => None,
+            })
+            .collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.span.start_ms));
+        let newest = sessions.iter().take(asked.limit);
+        Ok(Transitions {
+            window: asked.window,
+            from: self.wall(from_ms),
+            to: self.now.at,
+            steps: transitions::steps(&sessions),
+            more: sessions.len() > asked.limit,
+            sessions: newest
+                .map(|session| transitions::of_session(session, to_ms))
+                .collect(),
+        })
+    }
+
     pub(super) fn metrics(
         self,
         stream: StreamId,
@@ -128,7 +157,7 @@ fn incident(row: &Row, now_ms: i64) -> Option<Incident> {
     match row {
         Row::Gap(gap) => Some(uptime::of_gap(gap, now_ms)),
         Row::OnAir(slate) => Some(uptime::of_slate(slate, now_ms)),
-        Row::Wanted(_) | Row::Delivery(_) => None,
+        Row::Wanted(_) | Row::Delivery(_) | Row::LiveSession(_) => None,
     }
 }
 

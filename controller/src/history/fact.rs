@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use storage::history::AskedBy;
+use storage::model::live::LiveInputState;
 use storage::model::report::OnAirKind;
 use storage::model::{AirEvent, DarkCause};
 
@@ -34,6 +36,18 @@ pub(crate) enum What {
     Unwanted,
     /// The operator did something that may have ended what was wrong.
     Act,
+    /// Somebody asked for a live input.
+    AskedLive {
+        /// Which; `None`: whichever is ready.
+        input: Option<String>,
+        /// Who.
+        by: AskedBy,
+    },
+    /// Somebody took something else than a live input.
+    GaveBack {
+        /// Who; never `auto`.
+        by: AskedBy,
+    },
     /// There is no worker, and why none was started.
     NotStarted {
         /// Why.
@@ -90,6 +104,17 @@ pub(crate) enum What {
         /// The exact failure.
         error_type: Option<String>,
     },
+    /// A live input is in another state.
+    LiveInput {
+        /// Whose word it is.
+        worker: String,
+        /// The input.
+        input: String,
+        /// Its state.
+        state: LiveInputState,
+        /// For how long after a loss it is taken back.
+        grace_s: u32,
+    },
     /// A worker said that it ends.
     Ended {
         /// Its nonce.
@@ -140,6 +165,16 @@ impl What {
                 cause,
                 error_type,
             },
+            AirEvent::LiveInput {
+                input,
+                state,
+                grace_s,
+            } => Self::LiveInput {
+                worker,
+                input,
+                state,
+                grace_s,
+            },
             AirEvent::Ended { .. } => Self::Ended { worker },
         }
     }
@@ -149,9 +184,12 @@ impl What {
         match self {
             Self::Ended { .. } => 0,
             Self::Gone { .. } | Self::NotStarted { .. } => 1,
-            Self::Wanted { .. } | Self::Configured { .. } => 2,
+            Self::Wanted { .. }
+            | Self::Configured { .. }
+            | Self::AskedLive { .. }
+            | Self::GaveBack { .. } => 2,
             Self::Started { .. } => 3,
-            Self::Dark { .. } => 4,
+            Self::Dark { .. } | Self::LiveInput { .. } => 4,
             Self::OnAir { .. } | Self::Delivering { .. } => 5,
             Self::Act => 6,
             Self::Unwanted => 7,

@@ -467,6 +467,9 @@ impl Keeper {
             Ask::Metrics(stream, metrics, reply) => {
                 drop(reply.send(asked.metrics(stream, metrics)));
             }
+            Ask::Transitions(transitions, reply) => {
+                drop(reply.send(asked.transitions(transitions)));
+            }
         }
     }
 }

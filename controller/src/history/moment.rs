@@ -27,6 +27,15 @@ impl Moment {
             boot_ms: u64::try_from(since_boot.as_millis()).expect("no machine runs for so long"),
         }
     }
+
+    /// So long before.
+    pub(crate) fn before(self, ago: Duration) -> Self {
+        let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            at: self.at.saturating_sub(ago).unwrap_or(Timestamp::MIN),
+            boot_ms: self.boot_ms.saturating_sub(ago_ms),
+        }
+    }
 }
 
 /// Names the boot that [`Moment::boot_ms`] counts from; empty where the kernel does not say.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storage::history::Recovery;
+use storage::history::{AskedBy, Recovery, SessionEnd};
 use storage::model::report::DestinationState;
 use storage::model::{DarkCause, StreamId};
 use utoipa::ToSchema;
@@ -169,6 +169,93 @@ pub struct Incident {
     pub planned: bool,
     /// How it ended; `null` while it has not, and when it ended because nothing was wanted any more.
     pub recovery: Option<Recovery>,
+}
+
+/// Which live sessions are asked for; `None` is any.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AskedTransitions {
+    /// In this window.
+    pub window: Window,
+    /// Of this stream.
+    pub stream: Option<StreamId>,
+    /// At most so many; the steps are of all.
+    pub limit: usize,
+}
+
+/// How long it took to go live and back.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Transitions {
+    /// The window.
+    pub window: Window,
+    /// Where it begins.
+    pub from: Timestamp,
+    /// Now.
+    pub to: Timestamp,
+    /// Of all sessions in the window.
+    pub steps: Steps,
+    /// There are older ones than were asked for.
+    pub more: bool,
+    /// Newest first.
+    pub sessions: Vec<Session>,
+}
+
+/// Times of each step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Steps {
+    /// From asked until media was there; without the sessions that nobody asked for.
+    pub asked_to_media: StepTimes,
+    /// From asked, with media there, until it was on air.
+    pub media_to_on_air: StepTimes,
+    /// From asked until it was on air; without the sessions that nobody asked for.
+    pub asked_to_on_air: StepTimes,
+    /// From the loss of the feed until something else was on air; the slowest of each session.
+    pub loss_to_programme: StepTimes,
+}
+
+/// Times of one step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
+pub struct StepTimes {
+    /// How many sessions came so far.
+    pub count: usize,
+    /// Half of them took no longer.
+    pub p50_s: Option<f64>,
+    /// Nineteen of twenty took no longer.
+    pub p95_s: Option<f64>,
+    /// None took longer.
+    pub max_s: Option<f64>,
+}
+
+/// Somebody was live, or asked to be.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Session {
+    /// The stream.
+    pub stream_id: StreamId,
+    /// The live input; `null` while only whichever is ready was asked for.
+    pub input: Option<String>,
+    /// Who asked.
+    pub asked_by: AskedBy,
+    /// When; of `obs` when the source was seen to be on, of `auto` when media was there.
+    pub asked_at: Timestamp,
+    /// When media was there; a feed that was there before counts from when it was asked for.
+    pub media_at: Option<Timestamp>,
+    /// When it was first on air.
+    pub on_air_at: Option<Timestamp>,
+    /// When it was off the air again, or not asked for any more; `null` while it lasts.
+    pub off_at: Option<Timestamp>,
+    /// Why it ended.
+    pub ended: Option<SessionEnd>,
+    /// From asked to media, by a clock that nobody sets.
+    pub asked_to_media_s: Option<f64>,
+    /// From media to on air.
+    pub media_to_on_air_s: Option<f64>,
+    /// From first on air to the end, or until now.
+    pub on_air_s: Option<f64>,
+    /// How often something else was on air in between, because the feed was lost.
+    pub interruptions: u64,
+    /// Of the time on air, from each loss to the air again.
+    pub interrupted_s: f64,
+    /// The longest time from a loss to something else on air.
+    pub loss_to_programme_s: Option<f64>,
 }
 
 /// What is measured.

@@ -62,6 +62,8 @@ pub(super) fn sum_up(rows: Vec<Row>, window: Stretch) -> Vec<StreamUptime> {
                     .gaps
                     .push(row);
             }
+            // Availability does not depend on who was on air.
+            Row::LiveSession(_) => {}
         }
     }
     streams
@@ -182,16 +184,17 @@ fn recovery_times(faults: &[&Gap]) -> RecoveryTimes {
         .filter_map(|gap| Some(gap.span.end_ms? - gap.span.start_ms))
         .collect();
     lengths.sort_unstable();
-    // The smallest length that so many percent are not longer than.
-    let percentile = |percent: usize| {
-        let rank = (lengths.len() * percent).div_ceil(100);
-        lengths.get(rank.saturating_sub(1)).copied().map(seconds)
-    };
     RecoveryTimes {
-        median_s: percentile(50),
-        p95_s: percentile(95),
-        max_s: percentile(100),
+        median_s: percentile(&lengths, 50),
+        p95_s: percentile(&lengths, 95),
+        max_s: percentile(&lengths, 100),
     }
+}
+
+/// Of lengths in order: the smallest that so many percent are not longer than.
+pub(super) fn percentile(lengths: &[i64], percent: usize) -> Option<f64> {
+    let rank = (lengths.len() * percent).div_ceil(100);
+    lengths.get(rank.saturating_sub(1)).copied().map(seconds)
 }
 
 fn total(spans: &[Span], window: Stretch) -> i64 {
@@ -232,7 +235,7 @@ fn share(part_ms: i64, whole_ms: i64) -> Option<f64> {
     (whole_ms > 0).then(|| part_ms as f64 / whole_ms as f64)
 }
 
-fn seconds(ms: i64) -> f64 {
+pub(super) fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 

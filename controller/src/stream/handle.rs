@@ -9,7 +9,7 @@ use storage::model::{StreamConfig, StreamId, StreamRecord};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Request;
-use super::request::{Applied, RequestError, Take};
+use super::request::{Applied, Asker, RequestError, Take};
 use super::status::StreamStatus;
 use super::worker_link::{LinkError, WorkerLink};
 use crate::history::{History, What};
@@ -99,7 +99,8 @@ impl StreamHandle {
     ///
     /// # Errors
     /// The same.
-    pub(crate) async fn take(&self, what: Take) -> Result<(), RequestError> {
+    pub(crate) async fn take(&self, what: Take, asker: Asker) -> Result<(), RequestError> {
+        let asked = asker.asked(&what);
         let link = self.ask(Request::Link).await?;
         let input = match &what {
             Take::Live(input) => input.clone(),
@@ -110,7 +111,12 @@ impl StreamHandle {
                 stream_id: self.id.clone(),
                 input,
             }),
-            outcome => self.acted(outcome),
+            outcome => {
+                if let (Ok(()), Some(asked)) = (&outcome, asked) {
+                    self.history.saw_at(&self.id, asker.since, asked);
+                }
+                self.acted(outcome)
+            }
         }
     }
 

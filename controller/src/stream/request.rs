@@ -1,7 +1,11 @@
 //! What can be asked of a stream, and why it can be refused.
 
+use storage::history::AskedBy;
 use storage::model::StreamId;
 use storage::model::problems::Problem;
+use tokio::time::Instant;
+
+use crate::history::{Moment, What};
 
 /// What to put on air.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,13 @@ pub enum Take {
     Live(Option<String>),
 }
 
+/// Who asks for something to be put on air, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    by: AskedBy,
+    pub(super) since: Moment,
+}
+
 /// What became of a new configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
@@ -27,6 +38,39 @@ pub enum Applied {
     Live,
     /// It is saved, but the running worker goes on with the old format until it is restarted.
     RestartNeeded,
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// The operator, now.
+    pub fn operator() -> Self {
+        Self {
+            by: AskedBy::Api,
+            since: Moment::now(),
+        }
+    }
+
+    /// The owner, in OBS.
+    pub fn obs(since: Instant) -> Self {
+        Self {
+            by: AskedBy::Obs,
+            since: Moment::now().before(since.elapsed()),
+        }
+    }
+
+    /// For the record of live sessions. The card that OBS is waited for with gives nothing back.
+    pub(super) fn asked(self, what: &Take) -> Option<What> {
+        let by = self.by;
+        match what {
+            Take::Live(input) => Some(What::AskedLive {
+                input: input.clone(),
+                by,
+            }),
+            Take::Card if by == AskedBy::Obs => None,
+            Take::Programme | Take::Slate | Take::Card => Some(What::GaveBack { by }),
+        }
+    }
 }
 
 /// Why a request was not done.

@@ -40,7 +40,7 @@ pub use self::scenes::{OwnerSource, SCENES};
 pub use self::takeover::Phase;
 use self::takeover::{Act, Seen, Takeover};
 use crate::registry::Registry;
-use crate::stream::Take;
+use crate::stream::{Asker, Take};
 
 /// How often everything is asked anew.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -234,9 +234,13 @@ impl Obs {
 
     async fn act(&self, obs: &mut Connection, act: Act) -> Result<(), ObsError> {
         match act {
-            Act::TakeLive => self.take(Take::Live(Some(self.config.input.clone()))).await,
-            Act::TakeProgramme => self.take(Take::Programme).await,
-            Act::ShowCard => self.take(Take::Card).await,
+            Act::TakeLive => {
+                let asked = self.takeover.wanted_since().unwrap_or_else(Instant::now);
+                let what = Take::Live(Some(self.config.input.clone()));
+                self.take(what, asked).await;
+            }
+            Act::TakeProgramme => self.take(Take::Programme, Instant::now()).await,
+            Act::ShowCard => self.take(Take::Card, Instant::now()).await,
             Act::StartStream => {
                 let asked = self.start_streaming(obs).await;
                 return self.note(asked, Refusal::OUTPUT_RUNNING);
@@ -282,9 +286,10 @@ impl Obs {
         Ok(())
     }
 
-    async fn take(&self, what: Take) {
+    async fn take(&self, what: Take, since: Instant) {
+        let asker = Asker::obs(since);
         let taken = match self.stream() {
-            Some(id) => self.registry.take(&id, what.clone()).await,
+            Some(id) => self.registry.take(&id, what.clone(), asker).await,
             None => return tracing::warn!(?what, "OBS_STREAM names no stream"),
         };
         if let Err(error) = taken {

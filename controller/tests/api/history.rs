@@ -26,6 +26,10 @@ async fn every_mistake_in_a_query_is_told_at_once() {
     answer.refused(422, "invalid_query");
     let problems = answer.json()["error"]["problems"].clone();
     assert_eq!(problems.as_array().unwrap().len(), 3, "{problems:#}");
+    server
+        .get("/health/transitions?cause=rain")
+        .await
+        .refused(422, "invalid_query");
     let backwards = "/health/metrics?from=2026-01-31T18:00:00Z&to=2026-01-30T18:00:00Z";
     server.get(backwards).await.refused(422, "invalid_query");
 }
@@ -45,7 +49,15 @@ async fn an_empty_record_is_an_answer_and_an_unknown_stream_is_not() {
         (&answer["incidents"], &answer["more"]),
         (&json!([]), &json!(false))
     );
-    for path in ["uptime", "incidents", "metrics"] {
+    let answer = server.get("/health/transitions").await.json();
+    assert_eq!(
+        (&answer["sessions"], &answer["steps"]["loss_to_programme"]),
+        (
+            &json!([]),
+            &json!({"count": 0, "p50_s": null, "p95_s": null, "max_s": null})
+        )
+    );
+    for path in ["uptime", "incidents", "transitions", "metrics"] {
         let path = format!("/health/{path}?stream_id=nobody");
         server.get(&path).await.refused(404, "unknown_stream");
     }
@@ -58,7 +70,7 @@ async fn an_empty_record_is_an_answer_and_an_unknown_stream_is_not() {
 #[tokio::test]
 async fn the_record_is_behind_the_token_like_everything_else() {
     let server = Server::with(&[("CONTROLLER_API_TOKEN", "t0ken")]).await;
-    for path in ["uptime", "incidents", "metrics"] {
+    for path in ["uptime", "incidents", "transitions", "metrics"] {
         let path = format!("/health/{path}");
         server.get(&path).await.refused(401, "unauthorized");
     }

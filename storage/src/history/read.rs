@@ -7,7 +7,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Params, named_params};
 
 use super::named::Named;
-use super::rows::{Boot, Delivery, Gap, OnAirSpan, Part, Row, Sample, Span, Table, Wanted};
+use super::rows::{
+    Boot, Delivery, Gap, LiveSession, Mark, OnAirSpan, Part, Row, Sample, Span, Table, Wanted,
+};
 use super::{Database, HistoryError};
 use crate::model::air::AirPart;
 use crate::model::id::InvalidStreamId;
@@ -83,7 +85,7 @@ impl Database {
     }
 
     /// Intervals of `table` that lie in part between `from_ms` and `to_ms`, of one stream or all, by
-    /// stream, destination and time.
+    /// stream, destination or live input, and time.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -94,15 +96,12 @@ impl Database {
         to_ms: i64,
         stream: Option<&StreamId>,
     ) -> Result<Vec<Row>, HistoryError> {
+        let part = table.part_column().map(|column| format!("{column}, "));
         let sql = format!(
             "SELECT * FROM {} WHERE (end_ms IS NULL OR end_ms > :from) AND start_ms < :to
                AND (:stream IS NULL OR stream = :stream) ORDER BY stream, {}start_ms",
             table.name(),
-            if table.has_destination() {
-                "destination, "
-            } else {
-                ""
-            }
+            part.unwrap_or_default(),
         );
         let stream = stream.map(StreamId::as_str);
         self.with("read", |connection| {
@@ -248,6 +247,25 @@ fn interval(table: Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
             cause: cause(row)?,
             recovery: row.get::<_, Option<Named<_>>>("recovery")?.map(|it| it.0),
         }),
+        Table::LiveSession => Row::LiveSession(LiveSession {
+            stream,
+            input: row.get("input")?,
+            span,
+            asked_by: row.get::<_, Named<_>>("asked_by")?.0,
+            media: mark(row.get("media_ms")?, row.get("media_at")?),
+            on_air: mark(row.get("on_air_ms")?, row.get("on_air_at")?),
+            ended: row.get::<_, Option<Named<_>>>("ended")?.map(|it| it.0),
+            interruptions: unsigned(row.get("interruptions")?),
+            interrupted_ms: row.get("interrupted_ms")?,
+            loss_to_programme_ms: row.get("loss_to_programme_ms")?,
+        }),
+    })
+}
+
+fn mark(ms: Option<i64>, at: Option<i64>) -> Option<Mark> {
+    Some(Mark {
+        ms: ms?,
+        at: time(at?),
     })
 }
 

@@ -90,6 +90,72 @@ pub enum Recovery {
     ByHand,
 }
 
+/// Somebody was live, or asked to be: from when they asked to when they were off air again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSession {
+    /// The stream.
+    pub stream: StreamId,
+    /// The live input; empty while only "whichever is ready" was asked for.
+    pub input: String,
+    /// From asked to off the air; a feed that was lost, and may come back, has ended for now.
+    pub span: Span,
+    /// Who asked.
+    pub asked_by: AskedBy,
+    /// When it was asked for and its media was there.
+    pub media: Option<Mark>,
+    /// When it was first on air.
+    pub on_air: Option<Mark>,
+    /// Why it ended.
+    pub ended: Option<SessionEnd>,
+    /// How often something else was on air in between, because the feed was lost.
+    pub interruptions: u64,
+    /// For how long, from each loss to the air again.
+    pub interrupted_ms: i64,
+    /// The longest time from a loss to something else on air.
+    pub loss_to_programme_ms: Option<i64>,
+}
+
+/// An instant by both clocks, as in [`Span`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// On the record's axis.
+    pub ms: i64,
+    /// What the wall clock showed.
+    pub at: Timestamp,
+}
+
+/// Who asked for a live input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AskedBy {
+    /// Nobody: it takes the air when it is ready.
+    Auto,
+    /// The operator, through the API.
+    Api,
+    /// The owner, by switching a source on in OBS.
+    Obs,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEnd {
+    /// The operator took something else, through the API.
+    GivenBack,
+    /// The owner switched the sources off in OBS.
+    SourceOff,
+    /// The feed ended and did not come back within its grace.
+    Lost,
+    /// Another live input was taken.
+    OtherInput,
+    /// The stream was stopped.
+    Stopped,
+    /// The worker ended.
+    WorkerGone,
+}
+
 /// A row of an interval table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
@@ -101,6 +167,8 @@ pub enum Row {
     Gap(Gap),
     /// Of `on_air`.
     OnAir(OnAirSpan),
+    /// Of `live_session`.
+    LiveSession(LiveSession),
 }
 
 /// The interval tables.
@@ -114,6 +182,8 @@ pub enum Table {
     Gap,
     /// See [`OnAirSpan`].
     OnAir,
+    /// See [`LiveSession`].
+    LiveSession,
 }
 
 /// What names a row: intervals of one table and destination do not overlap, so the start is enough.
@@ -123,7 +193,7 @@ pub struct Key {
     pub table: Table,
     /// The stream.
     pub stream: StreamId,
-    /// The destination; empty for what belongs to the stream.
+    /// The destination, of a session the live input; empty for what belongs to the stream.
     pub destination: String,
     /// When it began.
     pub start_ms: i64,
@@ -199,6 +269,12 @@ impl Row {
             ),
             Self::Gap(row) => (Table::Gap, &row.stream, row.destination.as_str(), &row.span),
             Self::OnAir(row) => (Table::OnAir, &row.stream, "", &row.span),
+            Self::LiveSession(row) => (
+                Table::LiveSession,
+                &row.stream,
+                row.input.as_str(),
+                &row.span,
+            ),
         };
         Key {
             table,
@@ -213,7 +289,13 @@ impl Row {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Wanted, Self::Delivery, Self::Gap, Self::OnAir];
+    pub const ALL: [Self; 5] = [
+        Self::Wanted,
+        Self::Delivery,
+        Self::Gap,
+        Self::OnAir,
+        Self::LiveSession,
+    ];
 
     /// Its name in the file.
     pub(super) const fn name(self) -> &'static str {
@@ -222,11 +304,16 @@ impl Table {
             Self::Delivery => "delivery",
             Self::Gap => "gap",
             Self::OnAir => "on_air",
+            Self::LiveSession => "live_session",
         }
     }
 
-    /// Whether its rows are of a destination.
-    pub(super) const fn has_destination(self) -> bool {
-        matches!(self, Self::Delivery | Self::Gap)
+    /// The column that says which of a stream's a row is of; `None` when it is of the stream as a whole.
+    pub(super) const fn part_column(self) -> Option<&'static str> {
+        match self {
+            Self::Wanted | Self::OnAir => None,
+            Self::Delivery | Self::Gap => Some("destination"),
+            Self::LiveSession => Some("input"),
+        }
     }
 }

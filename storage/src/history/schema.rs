@@ -10,7 +10,8 @@ pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// `*_ms` is the record's own axis, which never runs backwards; `*_at` is the wall clock in
 /// milliseconds since 1970. `destination` is `''` for what belongs to the stream as a whole.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE boot (
         boot_id TEXT NOT NULL PRIMARY KEY,
         offset_ms INTEGER NOT NULL
@@ -54,7 +55,20 @@ const MIGRATIONS: &[&str] = &["
         stream TEXT NOT NULL PRIMARY KEY,
         state TEXT NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE live_session (
+        stream TEXT NOT NULL, input TEXT NOT NULL,
+        start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER,
+        asked_by TEXT NOT NULL,
+        media_ms INTEGER, media_at INTEGER, on_air_ms INTEGER, on_air_at INTEGER,
+        ended TEXT,
+        interruptions INTEGER NOT NULL, interrupted_ms INTEGER NOT NULL,
+        loss_to_programme_ms INTEGER,
+        PRIMARY KEY (stream, input, start_ms)
+    ) WITHOUT ROWID;
+",
+];
 
 /// How many migrations the file has seen.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {

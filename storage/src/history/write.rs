@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Transaction, params};
 
 use super::named::Named;
-use super::rows::{Boot, Key, Part, Row, Sample, Span};
+use super::rows::{Boot, Key, LiveSession, Mark, Part, Row, Sample, Span};
 use super::{Database, HistoryError};
 use crate::model::StreamId;
 
@@ -156,15 +156,48 @@ fn put(to: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
                 row.recovery.map(Named)
             ])?;
         }
+        Row::LiveSession(row) => put_session(to, row)?,
     }
+    Ok(())
+}
+
+fn put_session(to: &Transaction<'_>, row: &LiveSession) -> rusqlite::Result<()> {
+    let Times {
+        start,
+        end,
+        start_at,
+        end_at,
+    } = times(&row.span);
+    let at = |mark: Mark| mark.at.as_millisecond();
+    to.prepare_cached(
+        "INSERT OR REPLACE INTO live_session
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        row.stream.as_str(),
+        row.input,
+        start,
+        end,
+        start_at,
+        end_at,
+        Named(row.asked_by),
+        row.media.map(|mark| mark.ms),
+        row.media.map(at),
+        row.on_air.map(|mark| mark.ms),
+        row.on_air.map(at),
+        row.ended.map(Named),
+        integer(row.interruptions),
+        row.interrupted_ms,
+        row.loss_to_programme_ms,
+    ])?;
     Ok(())
 }
 
 fn delete(from: &Transaction<'_>, key: &Key) -> rusqlite::Result<()> {
     let table = key.table.name();
-    if key.table.has_destination() {
+    if let Some(column) = key.table.part_column() {
         let sql =
-            format!("DELETE FROM {table} WHERE stream = ?1 AND start_ms = ?2 AND destination = ?3");
+            format!("DELETE FROM {table} WHERE stream = ?1 AND start_ms = ?2 AND {column} = ?3");
         let names = params![key.stream.as_str(), key.start_ms, key.destination];
         from.prepare_cached(&sql)?.execute(names)?;
     } else {

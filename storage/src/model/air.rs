@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
+use super::live::LiveInputState;
 use super::report::OnAirKind;
 
 /// Version of [`AirEntry`] this build writes.
@@ -100,6 +101,16 @@ pub enum AirEvent {
         cause: DarkCause,
         /// The exact failure (`connection_refused`, `stalled`, …), where there is one.
         error_type: Option<String>,
+    },
+    /// A live input is in another state.
+    LiveInput {
+        /// The input's name.
+        input: String,
+        /// `ready` from its first keyframe on; `lost` from when nothing of it was left to show.
+        state: LiveInputState,
+        /// For how long after a loss it is taken back, seconds.
+        #[serde(default)]
+        grace_s: u32,
     },
     /// The worker ends, and says so itself.
     Ended {

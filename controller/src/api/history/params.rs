@@ -14,7 +14,7 @@ use storage::model::problems::Problem;
 
 use super::{AskedUptime, DEFAULT_LIMIT, MAX_LIMIT};
 use crate::api::error::ApiError;
-use crate::history::report::{AskedIncidents, AskedMetrics, Window};
+use crate::history::report::{AskedIncidents, AskedMetrics, AskedTransitions, Window};
 
 /// The query, as `T`.
 pub(in crate::api) struct ParamsOf<T>(pub(in crate::api) T);
@@ -110,6 +110,12 @@ impl Reader {
         Some(number)
     }
 
+    fn limit(&mut self) -> usize {
+        let most = u32::try_from(MAX_LIMIT).expect("a thousand");
+        let limit = self.number("limit", 1, most);
+        limit.map_or(DEFAULT_LIMIT, |limit| limit as usize)
+    }
+
     /// One of the names of an enum.
     fn named<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         let text = self.text(name)?;
@@ -142,14 +148,22 @@ impl FromParams for AskedUptime {
 
 impl FromParams for AskedIncidents {
     fn read(reader: &mut Reader) -> Self {
-        let most = u32::try_from(MAX_LIMIT).expect("a thousand");
-        let limit = reader.number("limit", 1, most);
         Self {
             window: reader.window(),
             stream: reader.stream(),
             destination: reader.text("destination"),
             cause: reader.named("cause"),
-            limit: limit.map_or(DEFAULT_LIMIT, |limit| limit as usize),
+            limit: reader.limit(),
+        }
+    }
+}
+
+impl FromParams for AskedTransitions {
+    fn read(reader: &mut Reader) -> Self {
+        Self {
+            window: reader.window(),
+            stream: reader.stream(),
+            limit: reader.limit(),
         }
     }
 }

@@ -125,6 +125,7 @@ impl Told {
                 Row::Delivery(row) => row.span,
                 Row::Gap(row) => row.span,
                 Row::OnAir(row) => row.span,
+                Row::LiveSession(row) => row.span,
             })
             .collect();
         spans.sort_by_key(|span| span.start_ms);

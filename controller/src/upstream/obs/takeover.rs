@@ -65,6 +65,8 @@ pub(super) struct Takeover {
     phase: Phase,
     /// Since when the sources say something else than the phase.
     otherwise_since: Option<Instant>,
+    /// When the sources were first seen to be on.
+    wanted_since: Option<Instant>,
     /// Since when media is awaited.
     awaiting_since: Option<Instant>,
     started_at: Option<Instant>,
@@ -81,6 +83,7 @@ impl Takeover {
             debounce,
             phase: Phase::Quiet,
             otherwise_since: None,
+            wanted_since: None,
             awaiting_since: None,
             started_at: None,
             ours: false,
@@ -92,6 +95,11 @@ impl Takeover {
         self.phase
     }
 
+    /// When the sources that ask for the air were first seen to be on.
+    pub(super) fn wanted_since(&self) -> Option<Instant> {
+        self.wanted_since
+    }
+
     /// Looks at what is seen at `now`; the result is to be done in this order.
     pub(super) fn step(&mut self, now: Instant, seen: Seen) -> Vec<Act> {
         let mut acts = Vec::new();
@@ -99,7 +107,8 @@ impl Takeover {
         if seen.owner_on == wanted {
             self.otherwise_since = None;
         } else if now >= *self.otherwise_since.get_or_insert(now) + self.debounce {
-            self.otherwise_since = None;
+            let since = self.otherwise_since.take();
+            self.wanted_since = since.filter(|_| seen.owner_on);
             if seen.owner_on {
                 self.phase = Phase::Wanted;
                 self.awaiting_since = Some(now);
@@ -221,6 +230,19 @@ mod tests {
             ]
         );
         assert_eq!(takeover.phase(), Phase::Quiet);
+    }
+
+    #[test]
+    fn the_owner_asked_when_the_source_was_first_seen_on() {
+        let mut takeover = Takeover::new(5 * SECOND);
+        let start = Instant::now();
+        run(&mut takeover, start, &[(0, OFF), (3, ON), (7, ON)]);
+        assert_eq!(takeover.wanted_since(), None, "not yet sure");
+        takeover.step(start + 8 * SECOND, ON);
+        assert_eq!(takeover.wanted_since(), Some(start + 3 * SECOND));
+        takeover.step(start + 20 * SECOND, OFF);
+        takeover.step(start + 25 * SECOND, OFF);
+        assert_eq!(takeover.wanted_since(), None);
     }
 
     #[test]

@@ -1,0 +1,24 @@
+-- A history as schema 2 wrote it: one stream, a gap under way, a slate and a live session that ended.
+PRAGMA auto_vacuum = INCREMENTAL;
+CREATE TABLE boot (boot_id TEXT NOT NULL PRIMARY KEY, offset_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE wanted (stream TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER, PRIMARY KEY (stream, start_ms)) WITHOUT ROWID;
+CREATE TABLE delivery (stream TEXT NOT NULL, destination TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER, connection INTEGER NOT NULL, PRIMARY KEY (stream, destination, start_ms)) WITHOUT ROWID;
+CREATE TABLE gap (stream TEXT NOT NULL, destination TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER, cause TEXT NOT NULL, error_type TEXT, recovery TEXT, PRIMARY KEY (stream, destination, start_ms)) WITHOUT ROWID;
+CREATE TABLE on_air (stream TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER, source TEXT NOT NULL, item TEXT, cause TEXT, recovery TEXT, PRIMARY KEY (stream, start_ms)) WITHOUT ROWID;
+CREATE TABLE sample (stream TEXT NOT NULL, destination TEXT NOT NULL, ms INTEGER NOT NULL, at INTEGER NOT NULL, state TEXT, bitrate_kbps INTEGER, dropped_frames INTEGER, cpu_percent REAL, memory_bytes INTEGER, rtt_ms REAL, unacked_bytes INTEGER, PRIMARY KEY (stream, destination, ms)) WITHOUT ROWID;
+CREATE TABLE cursor (stream TEXT NOT NULL, part TEXT NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (stream, part)) WITHOUT ROWID;
+CREATE TABLE recorder (stream TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE live_session (stream TEXT NOT NULL, input TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER, start_at INTEGER NOT NULL, end_at INTEGER, asked_by TEXT NOT NULL, media_ms INTEGER, media_at INTEGER, on_air_ms INTEGER, on_air_at INTEGER, ended TEXT, interruptions INTEGER NOT NULL, interrupted_ms INTEGER NOT NULL, loss_to_programme_ms INTEGER, PRIMARY KEY (stream, input, start_ms)) WITHOUT ROWID;
+INSERT INTO boot VALUES ('0f1e', 1000);
+INSERT INTO wanted VALUES ('main', 10000, NULL, 1760000010000, NULL);
+INSERT INTO delivery VALUES ('main', 'youtube', 12000, 60000, 1760000012000, 1760000060000, 1);
+INSERT INTO gap VALUES ('main', 'youtube', 10000, 12000, 1760000010000, 1760000012000, 'starting', NULL, 'automatic');
+INSERT INTO gap VALUES ('main', 'youtube', 60000, NULL, 1760000060000, NULL, 'destination_lost', 'connection_reset', NULL);
+INSERT INTO on_air VALUES ('main', 11000, 12000, 1760000011000, 1760000012000, 'slate', NULL, 'starting', 'automatic');
+INSERT INTO on_air VALUES ('main', 12000, NULL, 1760000012000, NULL, 'programme', 'shows/a.mp4', NULL, NULL);
+INSERT INTO live_session VALUES ('main', 'studio', 20000, 50000, 1760000020000, 1760000050000, 'obs', 26000, 1760000026000, 26700, 1760000026700, 'lost', 1, 4000, 250);
+INSERT INTO sample VALUES ('main', '', 20000, 1760000020000, NULL, NULL, NULL, 3.5, 52428800, NULL, NULL);
+INSERT INTO sample VALUES ('main', 'youtube', 20000, 1760000020000, 'live', 3000, 0, NULL, NULL, 12.5, 4096);
+INSERT INTO cursor VALUES ('main', '00000001-0000.jsonl', 812);
+INSERT INTO recorder VALUES ('main', '{}');
+PRAGMA user_version = 2;
