@@ -29,7 +29,8 @@ pub(super) struct Sessions {
     inputs: BTreeMap<String, Input>,
     /// By input, or [`ANY`].
     open: BTreeMap<String, Session>,
-    /// When a live input left the air last: another one that is ready takes it from then on.
+    /// When a live input last left the air to whatever came next: another one that is ready could take
+    /// it from then on.
     left: Option<Instant>,
 }
 
@@ -173,8 +174,10 @@ impl Sessions {
             Phase::OnAir { lost, .. } if is_ready => *lost = None,
             Phase::OnAir { lost, .. } => *lost = lost.or(Some(now)),
             // Ready in time; the air takes it at its next clean point.
-            Phase::Interrupted { until_ms, .. } if is_ready && !was_ready => {
-                *until_ms = (*until_ms).max(now.ms + input.grace_ms);
+            Phase::Interrupted { until_ms, .. }
+                if is_ready && !was_ready && now.ms <= *until_ms =>
+            {
+                *until_ms = now.ms + input.grace_ms;
             }
             Phase::Interrupted { .. } => {}
         }
@@ -231,7 +234,9 @@ impl Sessions {
             let Phase::OnAir { said, lost } = session.phase else {
                 continue;
             };
-            self.left = Some(lost.unwrap_or(now));
+            if lost.is_some() || live.is_none() {
+                self.left = Some(lost.unwrap_or(now));
+            }
             let why = match (lost, said, live) {
                 (Some(lost), ..) => {
                     let took_ms = now.ms - lost.ms;
