@@ -148,12 +148,13 @@ impl FromParams for AskedUptime {
 
 impl FromParams for AskedIncidents {
     fn read(reader: &mut Reader) -> Self {
+        let limit = reader.limit();
         Self {
             window: reader.window(),
             stream: reader.stream(),
             destination: reader.text("destination"),
             cause: reader.named("cause"),
-            limit: reader.limit(),
+            limit,
         }
     }
 }
