@@ -287,7 +287,7 @@ async fn a_worker_of_the_previous_protocol_is_adopted_and_looked_after() {
     for later in ["cache_max_bytes", "allow_argv_secrets"] {
         job.as_object_mut().unwrap().remove(later);
     }
-    std::fs::write(site.path(path), job.to_string()).unwrap();
+    storage::atomic::write(&site.path(path), job.to_string().as_bytes()).unwrap();
 
     let controller = site.controller().await;
     let status = controller.state("running").await;

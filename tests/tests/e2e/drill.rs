@@ -15,7 +15,7 @@ const MAY_BE_SKIPPED: [&str; 2] = ["state-read-only", "worker-upgraded"];
 /// Runs it to its end; its exit code, the JSON it printed, and all it said.
 fn drill(arguments: &[&str], limit: Duration) -> (i32, Value, String) {
     let program = binary("stream-controller");
-    let temporary = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().expect("a temporary directory");
     let mut command = Command::new("timeout");
     command.args(["--kill-after=30", "--signal=INT"]);
     command.arg(limit.as_secs().to_string());

@@ -76,6 +76,7 @@ fn belongings(pid: i32) -> (usize, usize) {
 }
 
 /// Upgrades ten times, `every` apart, and checks what a viewer and an operator see of it.
+#[expect(clippy::print_stderr, reason = "the test runner shows it on request")]
 fn ten_upgrades(
     controller: &Controller,
     receiver: &Receiver,
