@@ -146,19 +146,27 @@ fn a_processor_with_too_little_time_for_all_of_them_kills_nothing() {
     wait::observe(Duration::from_secs(MEASURED_S.into()));
     let needed = (used(controller) - before) / MEASURED_S;
 
-    // Two thirds of what they need: in each second they stand still for a while, and fall behind.
-    group.limit_processor(needed * 2 / 3);
     for process in controller.family() {
         group.add(process.pid);
     }
+    // Less than they need, so that in each second they stand still for a while and fall behind; how much that is
+    // depends on what else the machine does.
+    let mut given = needed * 2 / 3;
     let before = world.a.look(|all| all[0].messages.len());
-    wait::observe(Duration::from_secs(12));
+    for _ in 0..6 {
+        group.limit_processor(given);
+        let earlier = group.held_up();
+        wait::observe(Duration::from_secs(2));
+        if group.held_up() == earlier {
+            given = given * 2 / 3;
+        }
+    }
     let during = world.a.look(|all| all[0].messages.len()) - before;
     let held_up = group.held_up();
     group.free_processor();
     assert!(
-        held_up >= 5,
-        "held up in {held_up} seconds only, of {needed:?} needed"
+        held_up >= 3,
+        "held up in {held_up} seconds only, with {given:?} of {needed:?}"
     );
 
     let status = controller.wait_state("a", "running", SOON);
