@@ -28,7 +28,7 @@ pub use config::{DestinationConfig, RetryConfig, SlateConfig, StreamConfig, Stre
 pub use id::StreamId;
 pub use ingest::{IngestKey, IngestKeysFile};
 pub use job::{Job, JobSecrets, StorageSettings};
-pub use live::{LiveConfig, LiveInputConfig, LiveInputReport};
+pub use live::{LiveConfig, LiveInputConfig, LiveInputReport, LiveInputState, LiveTake, OnLoss};
 pub use position::PositionFile;
 pub use preflight::{Check, CheckOutcome, PreflightReport};
 pub use report::{DestinationReport, ErrorReport, OnAir, WorkerExit, WorkerReport};

@@ -28,6 +28,8 @@ mod faults_network;
 mod ffmpeg_versions;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/live.rs"]
+mod live;
 #[path = "e2e/mediamtx.rs"]
 mod mediamtx;
 #[path = "e2e/obs.rs"]

@@ -10,6 +10,8 @@
 //! | `GET /v1/logs` | [`last_logs`] |
 //! | `POST /v1/skip` | [`skip`] |
 //! | `POST /v1/source` | [`source`] |
+//! | `POST /v1/live/{input}/look` | [`look`] |
+//! | `DELETE /v1/ingest/{key_id}` | [`end_publisher`] |
 //! | `POST /v1/preview` | [`preview`] |
 //! | `PUT /v1/config` | [`configure`] |
 //! | `POST /v1/upgrade` | [`upgrade`] |
@@ -25,11 +27,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Json, Query, Request, State};
+use axum::extract::{Json, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use serde::{Deserialize, Serialize};
 use storage::model::{StreamConfig, WorkerReport};
 use tokio::sync::oneshot;
@@ -88,6 +90,8 @@ fn router(control: Arc<Control>) -> Router {
         .route("/v1/logs", get(last_logs))
         .route("/v1/skip", post(skip))
         .route("/v1/source", post(source))
+        .route("/v1/live/{input}/look", post(look))
+        .route("/v1/ingest/{key_id}", delete(end_publisher))
         .route("/v1/preview", post(preview))
         .route("/v1/config", put(configure))
         .route("/v1/upgrade", post(upgrade))
@@ -140,6 +144,23 @@ async fn source(
     control.send(Command::Take(take, reply)).await?;
     answer.await.map_err(|_| ApiError::ending())??;
     Ok(StatusCode::ACCEPTED)
+}
+
+async fn look(
+    State(control): State<Arc<Control>>,
+    Path(input): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let (reply, answer) = oneshot::channel();
+    control.send(Command::Look(input, reply)).await?;
+    answer.await.map_err(|_| ApiError::ending())??;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn end_publisher(
+    State(control): State<Arc<Control>>,
+    Path(key_id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    control.send(Command::EndPublisher(key_id)).await
 }
 
 async fn preview(State(control): State<Arc<Control>>) -> Result<StatusCode, ApiError> {

@@ -15,7 +15,12 @@
 //!     └──────────────────────────────┘
 //! ```
 //!
+//! A live feed that is wanted has the air instead (`live`); who is wanted is decided by the [`desk`].
+//!
 //! The rules and their numbers are in `docs/design/on-air-chain.md`, "Director".
+
+pub mod desk;
+mod live;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -43,6 +48,12 @@ pub enum Wish {
     Programme,
     /// The slate, until told otherwise.
     Slate,
+    /// The card, until told otherwise.
+    Card,
+    /// The slate, while a live input that was lost may come back.
+    Standby,
+    /// A live feed, which is ready.
+    Live,
 }
 
 /// What is on air.
@@ -54,6 +65,8 @@ pub enum Air {
     Slate(SlateCause),
     /// The current slot's source.
     Current,
+    /// A live feed; the current slot is kept for afterwards.
+    Live,
 }
 
 /// How a source's reader ended.
@@ -133,6 +146,10 @@ pub struct View {
     pub store: Store,
     /// A cut now loses no picture of the running source.
     pub clean: bool,
+    /// The live feed on air is the one that is wanted.
+    pub live_is_wanted: bool,
+    /// The live feed on air delivers.
+    pub live_carries: bool,
 }
 
 /// What playout is to do.
@@ -152,6 +169,8 @@ pub enum Action {
     CutToCurrent,
     /// The slate takes the air; the current slot stays open.
     CutToSlate(SlateCause),
+    /// The live feed that is wanted takes the air; the current slot stays open.
+    CutToLive,
 }
 
 /// Why a slot is closed.
@@ -278,8 +297,12 @@ impl Director {
         if let Some(action) = next_is_hopeless(now, view) {
             return Some(action);
         }
-        if self.wish == Wish::Slate {
-            return self.step_wished_slate(now, view);
+        match self.wish {
+            Wish::Slate => return self.step_wished_slate(SlateCause::Operator, now, view),
+            Wish::Card => return self.step_wished_slate(SlateCause::Card, now, view),
+            Wish::Standby => return self.step_wished_slate(SlateCause::LiveLost, now, view),
+            Wish::Live => return self.step_wished_live(now, view),
+            Wish::Programme => {}
         }
         if self.skip
             && let Some(decision) = self.step_skip(now, view)
@@ -290,6 +313,7 @@ impl Director {
             Air::Nothing => self.step_nothing(now, view),
             Air::Current => self.step_current(now, view),
             Air::Slate(_) => self.step_slate(now, view),
+            Air::Live => self.step_given_back(now, view),
         }
     }
 
@@ -417,19 +441,29 @@ impl Director {
         Action::DropCurrent(Why::Interrupted)
     }
 
-    fn step_wished_slate(&mut self, now: Instant, view: &View) -> Option<Action> {
+    fn step_wished_slate(
+        &mut self,
+        cause: SlateCause,
+        now: Instant,
+        view: &View,
+    ) -> Option<Action> {
         self.skip = false;
         match view.air {
-            Air::Slate(SlateCause::Operator) => None,
-            Air::Nothing | Air::Slate(_) => Some(Action::CutToSlate(SlateCause::Operator)),
-            Air::Current => self
-                .may_cut(now, view)
-                .then_some(Action::CutToSlate(SlateCause::Operator)),
+            Air::Slate(told) if told == cause => None,
+            Air::Nothing | Air::Slate(_) => Some(Action::CutToSlate(cause)),
+            Air::Live if !view.live_carries => Some(Action::CutToSlate(cause)),
+            Air::Current | Air::Live => {
+                self.may_cut(now, view).then_some(Action::CutToSlate(cause))
+            }
         }
     }
 
     /// `None`: the skip has been dealt with, go on with the ordinary rules.
     fn step_skip(&mut self, now: Instant, view: &View) -> Option<Option<Action>> {
+        if view.air == Air::Live {
+            self.skip = false;
+            return None;
+        }
         if let Air::Nothing | Air::Slate(_) = view.air {
             self.skip = false;
             return match (view.current, view.next) {

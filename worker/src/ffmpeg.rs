@@ -3,6 +3,7 @@
 //! | module | knows |
 //! | --- | --- |
 //! | [`input`] | how a file of the programme is read, copied or transcoded |
+//! | [`live`] | how a live feed is pulled, or brought into the stream's format |
 //! | [`probe`] | how a file is looked into before that |
 //! | [`slate`] | how the slate is rendered |
 //! | [`encode`] | how a picture and a sound are brought into a stream's format |
@@ -14,6 +15,7 @@
 pub mod classify;
 pub mod encode;
 pub mod input;
+pub mod live;
 pub mod probe;
 pub mod publish;
 pub mod redact;

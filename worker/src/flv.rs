@@ -3,6 +3,7 @@
 //! Source: Adobe Flash Video File Format Specification 10.1, annex E.
 
 pub mod codec;
+pub mod message;
 pub mod packet;
 pub mod reader;
 mod tag;

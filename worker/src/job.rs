@@ -125,6 +125,8 @@ fn from_variables(job: &Job, variable: impl Fn(&str) -> Option<String>) -> JobSe
     let secret = |name: &str| variable(name).map(Secret::new);
     let named = job.config.destinations.iter();
     let named = named.filter_map(|destination| destination.key_env.as_deref());
+    let passwords = job.config.live_inputs.iter();
+    let named = named.chain(passwords.filter_map(|input| input.password_env.as_deref()));
     JobSecrets {
         storage_keys: secret("STORAGE_ACCESS_KEY_ID").zip(secret("STORAGE_SECRET_ACCESS_KEY")),
         stream_keys: named

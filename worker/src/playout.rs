@@ -8,6 +8,7 @@ mod commands;
 mod hand_over;
 mod items;
 mod keeper;
+mod live;
 mod on_air_log;
 mod release;
 mod report;
@@ -29,16 +30,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
 use crate::control::Command;
+use crate::director::desk::Word;
 use crate::director::{Action, Air, Director, SlateCause, Store, View, Why};
 use crate::fanout::Fanout;
 use crate::flv::Packet;
 use crate::journal::Journal;
+use crate::source::live::LiveInputs;
 use crate::source::{Slate, SlateSource, SourceContext};
 use crate::timeline::{Pacer, Silence, SourceShape, Timeline};
 use hand_over::Order;
 pub use hand_over::{Channels, FrozenPlayout, HandedOver, Rehearsal, Surroundings, TakeOver};
 use items::{Cursor, Plan};
 use keeper::PositionKeeper;
+use live::LiveDesk;
 use on_air_log::OnAirLog;
 use report::Since;
 pub use report::empty_report;
@@ -71,6 +75,10 @@ pub struct Parts {
     pub catalogue: Catalogue,
     /// How sources are opened.
     pub sources: Arc<SourceContext>,
+    /// The card, where it could be rendered.
+    pub card: Option<Arc<Slate>>,
+    /// What feeds the stream besides its programme.
+    pub live: LiveInputs,
     /// Where packets go.
     pub fanout: Fanout,
     /// What viewers can see is noted there.
@@ -106,11 +114,14 @@ pub struct Playout {
     pacer: Pacer,
     slate: Arc<Slate>,
     slate_problem: Option<ItemProblem>,
+    card: Option<Arc<Slate>>,
+    /// The slate's or the card's.
     slate_source: SlateSource,
     /// Its next packet.
     slate_packet: Option<Packet>,
     air: Air,
     since: Since,
+    live: LiveDesk,
     current: Option<Item>,
     next: Option<Item>,
     /// Where what follows is looked up.
@@ -167,6 +178,8 @@ impl Playout {
             slate: parts.slate,
             slate_problem: parts.slate_problem,
             air: Air::Nothing,
+            card: parts.card,
+            live: LiveDesk::new(parts.live, Word::Auto),
             since: Since::now(),
             current: None,
             next: None,
@@ -243,6 +256,7 @@ impl Playout {
                 "the worker was held up; the stream goes on from now, nothing is sent faster than real time"
             );
         }
+        self.mind_live(now);
         let mut changed = false;
         loop {
             let view = self.view(now);
@@ -300,7 +314,13 @@ impl Playout {
                 true => Store::Away,
                 false => Store::Up,
             },
-            clean: !on_air || self.at_clean_point(),
+            clean: match self.air {
+                Air::Current => self.at_clean_point(),
+                Air::Live => self.live_is_at_clean_point(),
+                Air::Nothing | Air::Slate(_) => true,
+            },
+            live_is_wanted: self.live.is_as_wanted(),
+            live_carries: self.live.carries(),
         }
     }
 
@@ -380,23 +400,28 @@ impl Playout {
                 }
             }
             Action::CutToCurrent => {
+                self.leave_current();
                 if let Some(item) = &self.current {
                     item.source.queue().skip_to_keyframe();
                 }
                 self.cut_to_current(now);
             }
             Action::CutToSlate(reason) => self.cut_to_slate(reason),
+            Action::CutToLive => self.cut_to_live(now),
         }
     }
 
     /// What has to be done before something else takes the air.
     fn leave_current(&mut self) {
-        if self.air == Air::Current {
-            self.flush_sound();
+        match self.air {
+            Air::Current => self.flush_sound(),
+            Air::Live => self.flush_live_sound(),
+            Air::Nothing | Air::Slate(_) => {}
         }
     }
 
     fn cut_to_current(&mut self, now: Instant) {
+        self.leave_live();
         let Some(item) = &self.current else {
             return;
         };
@@ -418,10 +443,13 @@ impl Playout {
 
     fn cut_to_slate(&mut self, reason: SlateCause) {
         match reason {
-            SlateCause::Starting | SlateCause::Operator => {
+            SlateCause::Starting | SlateCause::Operator | SlateCause::Card => {
                 tracing::info!(reason = report::slate_reason(reason), "the slate is on air");
             }
-            SlateCause::Stalled | SlateCause::NextNotReady | SlateCause::StorageUnreachable => {
+            SlateCause::Stalled
+            | SlateCause::NextNotReady
+            | SlateCause::StorageUnreachable
+            | SlateCause::LiveLost => {
                 self.dry += 1;
                 tracing::warn!(
                     reason = report::slate_reason(reason),
@@ -431,8 +459,14 @@ impl Playout {
             }
         }
         self.leave_current();
-        if !matches!(self.air, Air::Slate(_)) {
-            self.slate_source = SlateSource::new(&self.slate);
+        self.leave_live();
+        let shown = match (reason, &self.card) {
+            (SlateCause::Card, Some(card)) => card,
+            _ => &self.slate,
+        };
+        let same = Arc::ptr_eq(shown, self.slate_source.slate());
+        if !same || !matches!(self.air, Air::Slate(_)) {
+            self.slate_source = SlateSource::new(shown);
             self.slate_packet = None;
             self.timeline.join(frame_of(f64::from(self.format.fps)));
             self.since = Since::now();

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - [`mod@file`]: one item of the programme; one task each.
+//! - [`live`]: feeds that are pulled or pushed.
 //! - [`slate`]: the loop that cannot fail.
 //! - [`queue`]: what a reader has in hand.
 //! - [`cache`]: results kept over a restart.
@@ -15,6 +16,7 @@
 pub mod cache;
 mod fault;
 pub mod file;
+pub mod live;
 pub mod queue;
 pub mod slate;
 

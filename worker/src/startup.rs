@@ -27,6 +27,7 @@ use crate::journal::{Begin, Journal};
 use crate::logging::LogRing;
 use crate::playout::{self, Channels, Parts, Playout};
 use crate::position::PositionStore;
+use crate::source::live::LiveInputs;
 use crate::source::{Programs, Slate, SourceContext};
 
 /// How long the items are looked at before `"auto"` is settled by what was seen.
@@ -111,8 +112,12 @@ async fn build(job: Job, house: &House, channels: Channels) -> Result<Parts, Err
             return Err(error);
         }
     };
+    let card = render_card(&sources, format, job.config.live.card.as_ref()).await;
+    let live = LiveInputs::open(&job, &sources, format, secrets);
     Ok(Parts {
         seed: seed(&job),
+        card,
+        live,
         job,
         format,
         slate,
@@ -171,6 +176,27 @@ async fn render_slate(
     );
     let card = Slate::render(sources, format, None).await?;
     Ok((card, Some(failed)))
+}
+
+/// The card; without one the slate stands in for it.
+async fn render_card(
+    sources: &SourceContext,
+    format: StreamFormat,
+    config: Option<&SlateConfig>,
+) -> Option<Arc<Slate>> {
+    match Slate::render(sources, format, Some(config?)).await {
+        Ok(card) => Some(card),
+        Err(error) => {
+            let (error_type, hint) = (&error.error_type, &error.hint);
+            tracing::error!(
+                error_type,
+                hint,
+                "the slate stands in for the card: {}",
+                error.message
+            );
+            None
+        }
+    }
 }
 
 /// The format on air. `"auto"` takes what most of the first items have, as far as they can be

@@ -174,7 +174,8 @@ fn slow(destination: &DestinationReport) -> Option<ErrorReport> {
 
 fn slate(on_air: &OnAir, report: &WorkerReport) -> Option<ErrorReport> {
     // What the operator asked for is as wanted.
-    if on_air.kind != OnAirKind::Slate || on_air.slate == Some(SlateCause::Operator) {
+    let is_asked_for = matches!(on_air.slate, Some(SlateCause::Operator | SlateCause::Card));
+    if on_air.kind != OnAirKind::Slate || is_asked_for {
         return None;
     }
     report.programme.error.clone().or_else(|| {

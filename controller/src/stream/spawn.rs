@@ -266,6 +266,7 @@ fn job(order: Order, settings: &Config) -> Job {
         runtime_dir: settings.layout.runtime_dir.clone(),
         cache_dir: settings.layout.cache_dir.clone(),
         cache_max_bytes: settings.cache_max_bytes,
+        ingest: settings.ingest_bind.is_some(),
         allow_argv_secrets: settings.allow_argv_secrets,
     }
 }

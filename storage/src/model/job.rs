@@ -9,12 +9,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StreamConfig, StreamId};
+use super::{LiveInputConfig, StreamConfig, StreamId};
 use crate::layout::Layout;
 use crate::secret::Secret;
 
 /// Version of [`Job`] this build writes.
 pub const JOB_VERSION: u32 = 1;
+/// The live input every stream has when `INGEST_BIND` is set and none is configured for it.
+pub const INGEST_INPUT: &str = "ingest";
 
 /// `RUNTIME_DIR/<id>.job.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,10 @@ pub struct Job {
     /// `CACHE_MAX_BYTES`: how much media is kept there; 0 is none.
     #[serde(default)]
     pub cache_max_bytes: u64,
+    /// `INGEST_BIND` is set: a stream without an input of its own for it has one named
+    /// [`INGEST_INPUT`].
+    #[serde(default)]
+    pub ingest: bool,
     /// Publish keyed destinations even where FFmpeg cannot be given the key outside argv.
     #[serde(default)]
     pub allow_argv_secrets: bool,
@@ -103,6 +109,15 @@ struct Wire {
 }
 
 impl Job {
+    /// The live inputs that are configured, and the one every stream has where the ingest is open.
+    pub fn live_inputs(&self) -> Vec<LiveInputConfig> {
+        let mut inputs = self.config.live_inputs.clone();
+        if self.ingest && !inputs.iter().any(|input| input.ingest) {
+            inputs.push(LiveInputConfig::ingest(INGEST_INPUT));
+        }
+        inputs
+    }
+
     /// Where this stream's files are.
     pub fn layout(&self) -> Layout {
         Layout {

@@ -107,6 +107,22 @@ pub enum TransitionKind {
     Crossfade,
 }
 
+impl LiveInputConfig {
+    /// One that is pushed to the built-in ingest, with everything else as by default.
+    pub fn ingest(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: None,
+            ingest: true,
+            user: None,
+            password_env: None,
+            take: LiveTake::default(),
+            on_loss: OnLoss::default(),
+            grace_s: d_grace(),
+        }
+    }
+}
+
 impl LiveConfig {
     /// Whether nothing was chosen.
     pub fn is_default(&self) -> bool {

@@ -139,6 +139,10 @@ pub enum SlateCause {
     NextNotReady,
     /// The media store cannot be read from, and nothing that is left is in the cache.
     StorageUnreachable,
+    /// A live input was lost, and the programme is not ready or not wanted before its grace is over.
+    LiveLost,
+    /// The *going live soon* card: the operator asked for it, or a feed that was announced did not come.
+    Card,
 }
 
 /// One destination's state and what was delivered to it.

@@ -27,6 +27,10 @@ pub enum Command {
     Skip(oneshot::Sender<Result<(), NothingToSkip>>),
     /// Change what is wanted on air.
     Take(Take, oneshot::Sender<Result<(), NoLiveInput>>),
+    /// Have a live input tried now.
+    Look(String, oneshot::Sender<Result<(), NoLiveInput>>),
+    /// End whoever publishes with the ingest key of this id.
+    EndPublisher(String),
     /// Keep the preview alive.
     Preview,
     /// Go on with another configuration, touching only what changed.

@@ -159,6 +159,11 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
                 }
                 Command::Stop => return seen.len(),
                 Command::Take(_, reply) => drop(reply.send(Ok(()))),
+                Command::Look(input, reply) => {
+                    let found = input == "owner";
+                    let _ = reply.send(if found { Ok(()) } else { Err(NoLiveInput) });
+                }
+                Command::EndPublisher(key_id) => assert_eq!(key_id, "0a1b"),
                 Command::Preview | Command::Rehearse(_) | Command::HandOver(_) => {}
             }
         }
@@ -173,6 +178,13 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
     );
     let take = r#"{"take": "slate", "newer": true}"#;
     assert_eq!(call(&path, "POST", "/v1/source", take).await.0, 202);
+    assert_eq!(call(&path, "POST", "/v1/live/owner/look", "").await.0, 202);
+    let (status, body) = call(&path, "POST", "/v1/live/other/look", "").await;
+    assert_eq!(
+        (status, code(&body).as_deref()),
+        (409, Some("no_live_input"))
+    );
+    assert_eq!(call(&path, "DELETE", "/v1/ingest/0a1b", "").await.0, 202);
     assert_eq!(call(&path, "POST", "/v1/preview", "").await.0, 202);
     assert_eq!(call(&path, "PUT", "/v1/config", "{}").await.0, 202);
     let other = r#"{"destinations": [{"name": "a", "url": "rtmp://h/a"}]}"#;
@@ -182,7 +194,7 @@ async fn commands_reach_playout_and_its_answer_comes_back() {
         (409, Some("format_changed"))
     );
     assert_eq!(call(&path, "POST", "/v1/stop", "").await.0, 202);
-    assert_eq!(playout.await.expect("no panic"), 7);
+    assert_eq!(playout.await.expect("no panic"), 10);
     let (status, body) = call(&path, "POST", "/v1/preview", "").await;
     assert_eq!((status, code(&body).as_deref()), (503, Some("stopping")));
 }

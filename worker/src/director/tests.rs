@@ -27,6 +27,8 @@ fn view(air: Air) -> View {
         more: true,
         store: Store::Up,
         clean: true,
+        live_is_wanted: false,
+        live_carries: false,
     }
 }
 
@@ -382,6 +384,54 @@ fn a_next_item_that_is_interrupted_is_not_its_own_fault() {
     assert_eq!(director.step(now + OPEN_LIMIT, &view), action);
 }
 
+#[test]
+fn a_live_feed_takes_the_air_at_a_clean_point_and_gives_it_back() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    director.wish(Wish::Live);
+    let mut view = view(Air::Current);
+    view.current = Some(slot(now, Phase::Ready));
+    view.clean = false;
+    assert_eq!(director.step(now, &view), None);
+    view.clean = true;
+    assert_eq!(director.step(now, &view), Some(Action::CutToLive));
+    (view.air, view.live_is_wanted, view.live_carries) = (Air::Live, true, true);
+    assert_eq!(director.step(now + STALL_LIMIT * 9, &view), None);
+    director.wish(Wish::Programme);
+    assert_eq!(director.step(now, &view), Some(Action::CutToCurrent));
+}
+
+#[test]
+fn a_feed_that_is_lost_is_followed_by_whatever_there_is() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Live);
+    view.clean = false;
+    view.current = Some(slot(now, Phase::Ready));
+    assert_eq!(director.step(now, &view), Some(Action::CutToCurrent));
+    view.current = Some(slot(now, Phase::Dry));
+    let lost = Action::CutToSlate(SlateCause::LiveLost);
+    assert_eq!(director.step(now, &view), Some(lost));
+    view.current = None;
+    view.next = Some(slot(now, Phase::Ready));
+    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
+    director.wish(Wish::Standby);
+    assert_eq!(director.step(now, &view), Some(lost));
+}
+
+#[test]
+fn a_feed_goes_on_until_the_programme_that_is_wanted_back_is_ready() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Live);
+    view.live_carries = true;
+    assert_eq!(director.step(now, &view), Some(Action::OpenNext));
+    view.next = Some(slot(now, Phase::Opening));
+    assert_eq!(director.step(now, &view), None);
+    view.next = Some(slot(now, Phase::Ready));
+    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
+}
+
 fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
     let phase = prop_oneof![
         Just(Phase::Opening),
@@ -418,24 +468,28 @@ proptest! {
     /// Whatever the sources do, no action asks for what cannot be done.
     #[test]
     fn every_action_is_possible(
-        seed in (any::<bool>(), any::<bool>(), 0_usize..3, any::<bool>(), any::<bool>()),
+        seed in (any::<bool>(), 0_usize..5, 0_usize..4, any::<bool>(), any::<bool>()),
+        feed in (any::<bool>(), any::<bool>()),
         slots in (any_slot(Instant::now()), any_slot(Instant::now())),
         present in (any::<bool>(), any::<bool>()),
         wait_ms in 0_u64..40_000,
         is_away in any::<bool>(),
     ) {
-        let (skip, slate, air, more, clean) = seed;
+        let (skip, wish, air, more, clean) = seed;
         let now = slots.0.opened;
         let mut director = Director::new(now);
         if skip { director.skip(); }
-        if slate { director.wish(Wish::Slate); }
+        let wishes = [Wish::Programme, Wish::Slate, Wish::Card, Wish::Standby, Wish::Live];
+        director.wish(wishes[wish]);
         let view = View {
-            air: [Air::Nothing, ON_SLATE, Air::Current][air],
+            air: [Air::Nothing, ON_SLATE, Air::Current, Air::Live][air],
             current: present.0.then_some(slots.0),
             next: present.1.then_some(slots.1),
             more,
             store: if is_away { Store::Away } else { Store::Up },
             clean,
+            live_is_wanted: feed.0,
+            live_carries: feed.1,
         };
         match director.step(now + Duration::from_millis(wait_ms), &view) {
             Some(Action::OpenNext) => prop_assert!(view.next.is_none() && view.more),
@@ -454,6 +508,10 @@ proptest! {
                 prop_assert!(matches!(view.current.map(|s| s.phase), Some(Phase::Ready | Phase::Ending(_))));
             }
             Some(Action::CutToSlate(reason)) => prop_assert!(view.air != Air::Slate(reason)),
+            Some(Action::CutToLive) => {
+                prop_assert!(wishes[wish] == Wish::Live);
+                prop_assert!(view.air != Air::Live || !view.live_is_wanted);
+            }
             None => {}
         }
     }

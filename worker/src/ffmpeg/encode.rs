@@ -21,7 +21,18 @@ pub enum Reorder {
 /// Output options for H.264 at the format's rate: closed GOPs of [`GOP_S`], nothing above the
 /// bit rate for longer than two seconds.
 pub fn video(format: StreamFormat, reorder: Reorder) -> Vec<String> {
-    let gop = (format.fps * GOP_S).to_string();
+    video_in_groups(format, reorder, GOP_S)
+}
+
+/// The same for what is watched as it happens: nothing is held back, a keyframe each second.
+pub fn live_video(format: StreamFormat) -> Vec<String> {
+    let mut args = video_in_groups(format, Reorder::None, 1);
+    args.extend(strings(["-tune", "zerolatency"]));
+    args
+}
+
+fn video_in_groups(format: StreamFormat, reorder: Reorder, gop_s: u32) -> Vec<String> {
+    let gop = (format.fps * gop_s).to_string();
     let rate = format!("{}k", format.video_kbps);
     let buffer = format!("{}k", format.video_kbps * 2);
     let reordered = match reorder {
@@ -81,9 +92,18 @@ pub fn fit_picture(format: StreamFormat) -> String {
 
 /// FLV with nothing in it that a reader of packets would have to skip, written in large pieces.
 pub fn flv_to_stdout() -> Vec<String> {
+    flv("0")
+}
+
+/// The same, each packet written at once.
+pub fn live_flv_to_stdout() -> Vec<String> {
+    flv("1")
+}
+
+fn flv(flush_packets: &str) -> Vec<String> {
     strings([
         "-flush_packets",
-        "0",
+        flush_packets,
         "-flvflags",
         "+no_duration_filesize+no_metadata+no_sequence_end",
         "-f",

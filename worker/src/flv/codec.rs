@@ -44,6 +44,8 @@ pub struct VideoConfig {
     pub width: u32,
     /// Pixels shown, cropping applied.
     pub height: u32,
+    /// Every picture is a whole frame.
+    pub progressive: bool,
 }
 
 const AOT_SBR: u8 = 5;
@@ -144,12 +146,13 @@ impl VideoConfig {
         };
         let len = usize::from(u16::from_be_bytes([*len1, *len0]));
         let unit = rest.get(..len).ok_or(CodecError::Truncated)?;
-        let (width, height) = sps::picture_size(unit)?;
+        let shape = sps::picture_shape(unit)?;
         Ok(Self {
             profile: *profile,
             level: *level,
-            width,
-            height,
+            width: shape.width,
+            height: shape.height,
+            progressive: shape.frames_only,
         })
     }
 }

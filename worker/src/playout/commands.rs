@@ -3,8 +3,10 @@
 use std::ops::ControlFlow;
 
 use super::Playout;
-use crate::control::command::{Command, FormatChanged, NoLiveInput, NothingToSkip, Take};
-use crate::director::Wish;
+use tokio::time::Instant;
+
+use crate::control::command::{Command, FormatChanged, NoLiveInput, NothingToSkip};
+use crate::director::{Air, Wish};
 
 impl Playout {
     /// Does what is asked; breaks when that is to stop.
@@ -12,7 +14,9 @@ impl Playout {
         match command {
             Command::Skip(reply) => {
                 let answer = match (&self.current, &self.next, self.director.wished()) {
-                    (_, _, Wish::Slate) | (None, None, _) => Err(NothingToSkip),
+                    (_, _, Wish::Slate | Wish::Card | Wish::Standby | Wish::Live)
+                    | (None, None, _) => Err(NothingToSkip),
+                    _ if self.air == Air::Live => Err(NothingToSkip),
                     _ => {
                         self.director.skip();
                         Ok(())
@@ -23,8 +27,14 @@ impl Playout {
             }
             Command::Take(take, reply) => {
                 // Whoever asked may have gone; what was asked for holds all the same.
-                let _unread = reply.send(self.take(take));
+                let _unread = reply.send(self.take(take, Instant::now()));
             }
+            Command::Look(input, reply) => {
+                let found = self.live.inputs.look(&input);
+                // Whoever asked may have gone; what was asked for holds all the same.
+                let _unread = reply.send(found.then_some(()).ok_or(NoLiveInput));
+            }
+            Command::EndPublisher(key_id) => self.live.inputs.end_publisher(&key_id),
             Command::Preview => self.fanout.touch_preview(),
             Command::Reconfigure(config, reply) => {
                 let before = &self.job.config;
@@ -33,6 +43,7 @@ impl Playout {
                     self.catalogue.set_programme(config.programme.clone());
                     self.plan = None;
                     self.job.config = *config;
+                    self.live.inputs.configure(&self.job.live_inputs());
                     Ok(())
                 } else {
                     Err(FormatChanged)
@@ -48,14 +59,5 @@ impl Playout {
             Command::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
-    }
-
-    fn take(&mut self, take: Take) -> Result<(), NoLiveInput> {
-        match take {
-            Take::Programme => self.director.wish(Wish::Programme),
-            Take::Slate | Take::Card => self.director.wish(Wish::Slate),
-            Take::Live { .. } => return Err(NoLiveInput),
-        }
-        Ok(())
     }
 }

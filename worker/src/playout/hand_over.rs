@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::items::{Cursor, Interrupted};
 use super::keeper::PositionKeeper;
+use super::live::LiveDesk;
 use super::on_air_log::OnAirLog;
 use super::report::Since;
 use super::slot::{FrozenItem, Item};
@@ -29,10 +30,12 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::book::{Book, FrozenBook};
 use crate::catalogue::memory::Memory;
 use crate::control::Command;
-use crate::director::{Air, Director};
+use crate::director::desk::Word;
+use crate::director::{Air, Director, SlateCause};
 use crate::fanout::{Fanout, FrozenFanout};
 use crate::flv::Packet;
 use crate::journal::Journal;
+use crate::source::live::LiveInputs;
 use crate::source::slate::Place;
 use crate::source::{Slate, SlateSource, SourceContext};
 use crate::timeline::{Pacer, Timeline};
@@ -130,7 +133,13 @@ pub struct FrozenPlayout {
     pacer: Pacer,
     slate: Slate,
     slate_problem: Option<ItemProblem>,
+    /// The card, where there is one.
+    #[serde(default)]
+    card: Option<Slate>,
     slate_place: Place,
+    /// The operator's.
+    #[serde(default)]
+    word: Word,
     slate_packet: Option<Packet>,
     air: Air,
     since: Since,
@@ -185,7 +194,13 @@ impl Playout {
             channels,
         } = around;
         let slate = Arc::new(frozen.slate);
+        let card = frozen.card.map(Arc::new);
+        let shown = match (frozen.air, &card) {
+            (Air::Slate(SlateCause::Card), Some(card)) => card,
+            _ => &slate,
+        };
         let format = frozen.format;
+        let live = LiveInputs::open(&job, &sources, format, &secrets);
         let reach = sources.reach().clone();
         let memory = Memory::new(job.layout().listing(&job.stream_id), &job.storage);
         let upgrade = channels.report.borrow().upgrade.clone();
@@ -194,9 +209,11 @@ impl Playout {
             director: frozen.director,
             timeline: frozen.timeline,
             pacer: frozen.pacer,
-            slate_source: SlateSource::resume(&slate, frozen.slate_place),
+            slate_source: SlateSource::resume(shown, frozen.slate_place),
             slate_packet: frozen.slate_packet,
             slate,
+            card,
+            live: LiveDesk::new(live, frozen.word),
             slate_problem: frozen.slate_problem,
             air: frozen.air,
             since: frozen.since,
@@ -250,7 +267,7 @@ impl Playout {
     /// takes too long.
     pub(super) fn ready_to_hand_over(&mut self, now: Instant) -> Option<PathBuf> {
         let order = self.order.as_ref()?;
-        if self.fanout.can_freeze() {
+        if self.fanout.can_freeze() && self.air != Air::Live {
             return self.order.take().map(|order| order.program);
         }
         if now >= order.given + SETTLE_LIMIT {
@@ -362,6 +379,8 @@ impl Playout {
             pacer: self.pacer.clone(),
             slate: self.slate.as_ref().clone(),
             slate_problem: self.slate_problem.clone(),
+            card: self.card.as_deref().cloned(),
+            word: self.live.word().clone(),
             slate_place: self.slate_source.place(),
             slate_packet: self.slate_packet.clone(),
             air: self.air,

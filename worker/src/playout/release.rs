@@ -28,6 +28,7 @@ impl Playout {
                 self.slate_ms += (self.released_ms - before_ms).max(0).unsigned_abs();
                 true
             }
+            Air::Live => self.release_live(now),
             Air::Current => {
                 let Some(item) = &mut self.current else {
                     return false;
@@ -59,7 +60,7 @@ impl Playout {
     /// Releases the sound that belongs under the last picture released: it stands behind that
     /// picture in decode order, and would be lost by a cut here.
     pub(super) fn flush_sound(&mut self) {
-        let (Some(item), Some(shift_ms)) = (&self.current, self.timeline.shift_ms()) else {
+        let (Some(item), Some(shift_ms)) = (&mut self.current, self.timeline.shift_ms()) else {
             return;
         };
         self.timeline.close();
@@ -68,6 +69,8 @@ impl Playout {
         while item.source.queue().with_front(within) == Some(true)
             && let Some(packet) = item.source.queue().pop()
         {
+            // Pictures that stand between, and do not go out now, do when the item comes back.
+            item.note(&packet);
             self.timeline.push(packet, &mut self.batch);
         }
         if item.source.queue().end().is_some() && !item.source.queue().has_video_left() {
@@ -78,7 +81,12 @@ impl Playout {
 }
 
 /// Whether `packet` is to be given to the timeline now. The first one ever sets the pace.
-fn is_due(timeline: &Timeline, pacer: &mut Pacer, packet: &Packet, now: Instant) -> bool {
+pub(super) fn is_due(
+    timeline: &Timeline,
+    pacer: &mut Pacer,
+    packet: &Packet,
+    now: Instant,
+) -> bool {
     let Some(at_ms) = timeline.release_at(packet) else {
         return true;
     };

@@ -52,6 +52,8 @@ pub(super) fn slate_reason(reason: SlateCause) -> &'static str {
         SlateCause::Stalled => "the item on air delivers nothing",
         SlateCause::NextNotReady => "the last item ended and the next is not ready",
         SlateCause::StorageUnreachable => "the media store cannot be reached",
+        SlateCause::LiveLost => "the live feed was lost",
+        SlateCause::Card => "a live feed is announced",
     }
 }
 
@@ -66,7 +68,8 @@ pub(super) fn dark_cause(
         _ => DarkCause::StorageUnreachable,
     });
     match (reason, of_bucket) {
-        (SlateCause::Operator, _) => DarkCause::Operator,
+        (SlateCause::Operator | SlateCause::Card, _) => DarkCause::Operator,
+        (SlateCause::LiveLost, _) => DarkCause::LiveLost,
         (SlateCause::StorageUnreachable, _)
         | (SlateCause::Stalled, Some(DarkCause::StorageUnreachable)) => {
             DarkCause::StorageUnreachable
@@ -134,6 +137,7 @@ impl Playout {
     pub(super) fn publish(&mut self, now: Instant) {
         self.reported_at = now;
         let on_air = self.on_air();
+        let live_inputs = self.live_reports(now);
         if let Some(on_air) = &on_air {
             let cause = on_air.slate.map(|reason| self.dark_cause(reason));
             self.on_air_log.note(on_air, cause);
@@ -147,6 +151,7 @@ impl Playout {
             report.programme.storage = self.sources.reach().away().map(|away| away.error);
             let fetcher = self.sources.fetcher();
             report.programme.cache = fetcher.map(|fetcher| fetcher.cache().report());
+            report.live_inputs = live_inputs;
             report.preview = self.fanout.preview();
             report.upgrade = self.upgrade.clone();
             report.counters = AirCounters {
@@ -163,7 +168,10 @@ impl Playout {
     fn why_slate(&self, reason: SlateCause) -> String {
         let away = || self.sources.reach().away().map(|away| away.error.message);
         let trouble = match reason {
-            SlateCause::Operator | SlateCause::Stalled => None,
+            SlateCause::Operator
+            | SlateCause::Stalled
+            | SlateCause::LiveLost
+            | SlateCause::Card => None,
             SlateCause::StorageUnreachable => away(),
             SlateCause::Starting | SlateCause::NextNotReady => {
                 let trouble = self.catalogue.report().error;
@@ -210,6 +218,19 @@ impl Playout {
                 next,
                 fit: item.source.fit().cloned(),
                 from_cache: item.source.is_from_cache(),
+                slate: None,
+                reason: None,
+                since: self.since.0,
+            }),
+            Air::Live => self.live.on_air().map(|input| OnAir {
+                kind: OnAirKind::Live,
+                item: Some(input.config().name.clone()),
+                block: None,
+                position_s: 0.0,
+                duration_s: None,
+                next: item.map(|item| item.object.key.clone()).or(next),
+                fit: None,
+                from_cache: false,
                 slate: None,
                 reason: None,
                 since: self.since.0,

@@ -39,6 +39,9 @@ pub(super) struct Outside {
     pub(super) kept: bool,
 }
 
+/// Packets remembered since the last keyframe: some twenty seconds of them.
+const MOST_IN_GROUP: usize = 2_000;
+
 /// An open item.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -59,6 +62,8 @@ pub(super) struct Item {
     first_ms: Option<i64>,
     /// Source time of the last picture released, ms.
     last_ms: Option<i64>,
+    /// What was released since the last keyframe, that one included.
+    group: Vec<Packet>,
 }
 
 /// An item on its way to the next image of this process.
@@ -104,6 +109,7 @@ impl Item {
             audio_header: None,
             first_ms: None,
             last_ms: None,
+            group: Vec::new(),
         }
     }
 
@@ -126,6 +132,7 @@ impl Item {
             audio_header: frozen.audio_header,
             first_ms: frozen.first_ms,
             last_ms: frozen.last_ms,
+            group: Vec::new(),
         }
     }
 
@@ -205,6 +212,33 @@ impl Item {
             }
             Packet::Audio(_) => {}
         }
+        if matches!(packet, Packet::Video(video) if video.keyframe) {
+            self.group.clear();
+        }
+        if packet.dts_ms().is_some() && self.group.len() < MOST_IN_GROUP {
+            self.group.push(packet.clone());
+        }
+    }
+
+    /// The same item from another source.
+    pub(super) fn opened_again(&self, source: FileSource, now: Instant) -> Self {
+        let (object, position) = (self.object.clone(), self.position.clone());
+        Self {
+            part: self.part.clone(),
+            ..Self::new(object, position, source, Opened::Afresh, now)
+        }
+    }
+
+    /// Something else takes the air for a while: the item goes on from the last keyframe it showed,
+    /// if that is still in hand.
+    pub(super) fn rewind_to_keyframe(&mut self) -> bool {
+        let group = std::mem::take(&mut self.group);
+        let begins = matches!(group.first(), Some(Packet::Video(video)) if video.keyframe);
+        let whole = begins && group.len() < MOST_IN_GROUP;
+        if whole {
+            self.source.queue().put_back(group);
+        }
+        whole
     }
 
     /// The headers it has had so far: what the timeline needs when it takes the air again.

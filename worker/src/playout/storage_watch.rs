@@ -64,7 +64,7 @@ impl Playout {
         }
         let on_air = match self.air {
             Air::Current => self.current.as_ref(),
-            Air::Nothing | Air::Slate(_) => None,
+            Air::Nothing | Air::Slate(_) | Air::Live => None,
         };
         let settled = now >= self.watch.on_air_since + FILLED_AFTER;
         self.watch.short = settled && on_air.is_some_and(is_short);

@@ -188,6 +188,21 @@ impl SourceQueue {
         true
     }
 
+    /// Puts back what was taken last, in its order: it is to be aired again.
+    pub fn put_back(&self, packets: Vec<Packet>) {
+        let mut inner = self.lock();
+        for packet in packets.into_iter().rev() {
+            inner.bytes += packet.payload_bytes();
+            if matches!(packet, Packet::Video(_)) {
+                inner.pictures += 1;
+            }
+            inner.packets.push_front(packet);
+        }
+        if inner.is_above(self.bounds) {
+            inner.full = true;
+        }
+    }
+
     /// Whether a cut to this source costs nothing: it has the headers of its tracks, a keyframe,
     /// and either [`READY_MS`] of media or all there is.
     pub fn is_ready(&self) -> bool {

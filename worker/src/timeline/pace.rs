@@ -63,6 +63,15 @@ impl Pacer {
         Some(wakeup)
     }
 
+    /// Everything is due so much later from now on: a live feed whose clock is slower than ours has
+    /// used up what was in hand.
+    pub fn slip(&mut self, by: Duration) {
+        if let Some(pin) = &mut self.pin {
+            pin.at += by;
+            pin.awaited = None;
+        }
+    }
+
     /// If the wake-up last asked for is more than a second ago (a stopped process, a starved
     /// machine), moves the pin so that it is due just now, and says how late it was: nothing is
     /// sent faster than real time to catch up.

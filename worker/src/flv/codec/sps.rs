@@ -1,4 +1,4 @@
-//! The picture size from an H.264 sequence parameter set.
+//! The picture's shape from an H.264 sequence parameter set.
 
 use super::CodecError;
 use super::bits::Bits;
@@ -6,8 +6,18 @@ use super::bits::Bits;
 /// Level 6.2 allows 139 264 macroblocks in a picture and eight times its square root on a side.
 const MAX_SIDE_MACROBLOCKS: u32 = 1056;
 
-/// Width and height of what is shown, in pixels, from a whole NAL unit.
-pub(super) fn picture_size(unit: &[u8]) -> Result<(u32, u32), CodecError> {
+/// What is shown.
+pub(super) struct Shape {
+    /// Pixels.
+    pub(super) width: u32,
+    /// Pixels.
+    pub(super) height: u32,
+    /// Never a field, nor a pair of them.
+    pub(super) frames_only: bool,
+}
+
+/// Reads a whole NAL unit.
+pub(super) fn picture_shape(unit: &[u8]) -> Result<Shape, CodecError> {
     let payload = unescaped(unit);
     let mut bits = Bits::new(&payload);
     if bits.take(8)? & 0x1f != 7 {
@@ -38,7 +48,11 @@ pub(super) fn picture_size(unit: &[u8]) -> Result<(u32, u32), CodecError> {
         width = cropped(width, left, right, unit_x)?;
         height = cropped(height, top, bottom, unit_y)?;
     }
-    Ok((width, height))
+    Ok(Shape {
+        width,
+        height,
+        frames_only,
+    })
 }
 
 /// Luma samples per step of the cropping fields.

@@ -71,7 +71,8 @@ fn picture_sizes_of_every_kind_of_sps_that_x264_writes() {
                 profile,
                 level,
                 width,
-                height
+                height,
+                progressive: config.is_ok_and(|config| config.progressive),
             }),
             "{header}"
         );

@@ -1,0 +1,284 @@
+//! Live feeds through the built-in ingest and pulled ones: they take the air and give it back.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use e2e::controller::{Controller, Setup};
+use e2e::media::{self, Clip};
+use e2e::nginx::{Nginx, free_address};
+use e2e::process::{self, Child};
+use e2e::rtmp::Receiver;
+use e2e::viewer::Report;
+use e2e::wait;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::skipped;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A stream on air, and the ingest it can be taken over through.
+struct Stage {
+    _folder: TempDir,
+    receiver: Receiver,
+    controller: Controller,
+    ingest: String,
+    key: String,
+    key_id: String,
+}
+
+/// What the owner sends: fits the format, a keyframe each second.
+fn feed() -> std::path::PathBuf {
+    Clip {
+        name: "feed.flv",
+        seconds: 20.0,
+        b_frames: 0,
+        gop: 30,
+        ..Clip::default()
+    }
+    .file()
+}
+
+/// Plays `file` again and again, as an encoder would.
+fn publish(file: &Path, more: &[&str], url: &str) -> Child {
+    let mut command = process::command("ffmpeg");
+    command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]);
+    command.arg(file).args(more);
+    command.args(["-f", "flv", url]).stderr(Stdio::null());
+    Child::spawn(&mut command)
+}
+
+impl Stage {
+    fn with(live_inputs: Value) -> Self {
+        let folder = media::folder(&[("long.mp4", &media::long())]);
+        let receiver = Receiver::start();
+        let address = free_address().to_string();
+        let controller = Setup::local(folder.path())
+            .variable("INGEST_BIND", &address)
+            .stream(
+                "main",
+                json!({
+                    "format": media::format(),
+                    "destinations": [{ "name": "out", "url": format!("{}/key", receiver.url()) }],
+                    "live_inputs": live_inputs,
+                }),
+            )
+            .start();
+        let answer = controller.call("POST", "/ingest/keys", &json!({ "stream_id": "main" }));
+        let answer = answer.json();
+        let key = answer["key"].as_str().expect("a key").to_owned();
+        let key_id = answer["kept"]["id"].as_str().expect("its id").to_owned();
+        controller.start("main");
+        controller.wait_on_air("main", "long.mp4", SOON);
+        Self {
+            _folder: folder,
+            receiver,
+            controller,
+            ingest: format!("rtmp://{address}/live"),
+            key,
+            key_id,
+        }
+    }
+
+    fn new() -> Self {
+        Self::with(json!([]))
+    }
+
+    fn publish(&self, file: &Path, more: &[&str]) -> Child {
+        publish(file, more, &format!("{}/{}", self.ingest, self.key))
+    }
+
+    fn wait_kind(&self, kind: &str) -> Value {
+        let what = format!("{kind} on air");
+        let is = |status: &Value| status["on_air"]["kind"] == kind;
+        self.controller.wait("main", &what, SOON, is)
+    }
+
+    fn wait_input(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let status = self.controller.wait("main", what, SOON, |status| {
+            wanted(&status["live_inputs"][0])
+        });
+        status["live_inputs"][0].clone()
+    }
+
+    /// One unbroken session, whatever was shown in it.
+    fn assert_seamless(&self) {
+        let connection = self.receiver.only_connection();
+        Report::of(&connection.messages).assert_seamless(media::FPS);
+    }
+}
+
+#[test]
+fn a_publisher_takes_the_air_and_gives_it_back_where_the_programme_was_left() {
+    let stage = Stage::new();
+    for round in 0..5 {
+        let mut publisher = stage.publish(&feed(), &["-c", "copy"]);
+        let status = stage.wait_kind("live");
+        assert_eq!(status["on_air"]["item"], "ingest", "round {round}");
+        let input = stage.wait_input("it is told", |input| input["on_air"] == true);
+        assert_eq!(input["copied"], true, "{input:#}");
+        assert!(
+            input["media"].as_str().unwrap().starts_with("h264 640x360"),
+            "{input:#}"
+        );
+        wait::observe(Duration::from_secs(2));
+        publisher.kill();
+        let status = stage.wait_kind("programme");
+        assert_eq!(status["on_air"]["item"], "long.mp4");
+    }
+    // Long enough on air altogether to show a position that ran on meanwhile.
+    let status = stage.controller.status("main");
+    let position = status["on_air"]["position_s"].as_f64().unwrap();
+    let aired = status["counters"]["air_ms"].as_f64();
+    assert!(position < 40.0, "{position} of {aired:?}");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn another_resolution_is_transcoded() {
+    let stage = Stage::new();
+    let other = Clip {
+        name: "other.flv",
+        size: (854, 480),
+        gop: 30,
+        ..Clip::default()
+    };
+    let publisher = stage.publish(&other.file(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    let input = stage.wait_input("it is told", |input| input["on_air"] == true);
+    assert_eq!(input["copied"], false, "{input:#}");
+    wait::observe(Duration::from_secs(4));
+    drop(publisher);
+    stage.wait_kind("programme");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn sound_alone_takes_no_air_and_a_picture_alone_gets_silence() {
+    let stage = Stage::new();
+    let publisher = stage.publish(&feed(), &["-c:a", "copy", "-vn"]);
+    let input = stage.wait_input("it is told", |input| !input["error"].is_null());
+    assert_eq!(input["error"]["type"], "live_no_video", "{input:#}");
+    assert_eq!(
+        stage.controller.status("main")["on_air"]["kind"],
+        "programme"
+    );
+    drop(publisher);
+    stage.wait_input("it is gone", |input| input["state"] == "waiting");
+
+    let _publisher = stage.publish(&feed(), &["-c:v", "copy", "-an"]);
+    stage.wait_kind("live");
+    wait::observe(Duration::from_secs(2));
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn a_wrong_key_a_second_publisher_and_a_revoked_key_are_refused() {
+    let stage = Stage::new();
+    let mut wrong = publish(&feed(), &["-c", "copy"], &format!("{}/wrong", stage.ingest));
+    assert!(!wrong.wait(SOON).success());
+    let mut first = stage.publish(&feed(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    let mut second = stage.publish(&feed(), &["-c", "copy"]);
+    assert!(!second.wait(SOON).success());
+    assert!(first.exit().is_none(), "the first goes on");
+    assert_eq!(stage.controller.status("main")["on_air"]["kind"], "live");
+
+    let path = format!("/ingest/keys/{}", stage.key_id);
+    stage.controller.call("DELETE", &path, &Value::Null);
+    assert!(!first.wait(SOON).success(), "its publisher is cut off");
+    stage.wait_kind("programme");
+    let mut again = stage.publish(&feed(), &["-c", "copy"]);
+    assert!(!again.wait(SOON).success());
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn what_connects_and_sends_nothing_or_garbage_changes_nothing() {
+    use std::io::Write;
+    use std::net::TcpStream;
+    let stage = Stage::new();
+    let address = stage
+        .ingest
+        .trim_start_matches("rtmp://")
+        .trim_end_matches("/live");
+    let _silent = TcpStream::connect(address).unwrap();
+    let mut garbage = TcpStream::connect(address).unwrap();
+    garbage.write_all(&[0x5a; 20_000]).unwrap();
+    let mut cut = stage.publish(&feed(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    cut.kill();
+    stage.wait_kind("programme");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn the_operators_word_stands_over_a_feed() {
+    let stage = Stage::new();
+    let take = |take: &str| {
+        let body = json!({ "take": take });
+        stage.controller.call("POST", "/streams/main/source", &body);
+    };
+    let mut publisher = stage.publish(&feed(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    take("programme");
+    stage.wait_kind("programme");
+    wait::observe(Duration::from_secs(2));
+    assert_eq!(
+        stage.controller.status("main")["on_air"]["kind"],
+        "programme"
+    );
+    take("live");
+    stage.wait_kind("live");
+    take("slate");
+    stage.wait_kind("slate");
+    take("programme");
+    stage.wait_kind("programme");
+    publisher.kill();
+    stage.wait_input("it is gone", |input| input["state"] == "waiting");
+    let _again = stage.publish(&feed(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn a_live_feed_outlives_its_controller() {
+    let mut stage = Stage::new();
+    let _publisher = stage.publish(&feed(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    stage.controller.kill();
+    wait::observe(Duration::from_secs(3));
+    stage.controller.start_again();
+    let status = stage.wait_kind("live");
+    assert_eq!(status["restarts"], 0, "{status:#}");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn a_feed_is_pulled_from_a_server_and_tried_at_once_when_told_to_look() {
+    let Some(nginx) = Nginx::start() else {
+        return skipped("nginx with its RTMP module is not installed");
+    };
+    let url = format!("{}/owner", nginx.url());
+    let stage =
+        Stage::with(json!([{ "name": "owner", "url": url }, { "name": "studio", "ingest": true }]));
+    stage.wait_input("it is tried", |input| {
+        input["retry_count"].as_u64() > Some(0)
+    });
+    let mut publisher = publish(&feed(), &["-c", "copy"], &url);
+    let status = stage.wait_kind("live");
+    assert_eq!(status["on_air"]["item"], "owner");
+    wait::observe(Duration::from_secs(2));
+    publisher.kill();
+    stage.wait_kind("programme");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}

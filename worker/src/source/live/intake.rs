@@ -1,0 +1,155 @@
+//! From a feed's packets into its buffer: as they are, or through an FFmpeg that brings them into the
+//! stream's format.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use programme::Fit;
+use storage::model::ErrorReport;
+use tokio::time::Instant;
+
+use super::judge::{Sample, Verdict};
+use super::transcoder::Transcoder;
+use super::{Common, Feed, fault};
+use crate::flv::Packet;
+
+/// A feed that shows nothing for so long is told as one without a picture.
+const PICTURE_AWAITED: Duration = Duration::from_secs(3);
+/// Packets kept while a feed is judged: two seconds are some two hundred.
+const MOST_PENDING: usize = 600;
+
+/// See the module.
+pub(super) struct Intake<'a> {
+    common: &'a Common,
+    feed: &'a Arc<Feed>,
+    begun: Instant,
+    sample: Sample,
+    mode: Mode,
+    told_blind: bool,
+}
+
+enum Mode {
+    Judging(Vec<Packet>),
+    Copying,
+    Transcoding(Transcoder),
+}
+
+// === impl Intake ===
+
+impl<'a> Intake<'a> {
+    pub(super) fn new(common: &'a Common, feed: &'a Arc<Feed>, now: Instant) -> Self {
+        Self {
+            common,
+            feed,
+            begun: now,
+            sample: Sample::default(),
+            mode: Mode::Judging(Vec::new()),
+            told_blind: false,
+        }
+    }
+
+    /// The feed's next packet; an error ends the feed.
+    pub(super) fn take(&mut self, packet: Packet, now: Instant) -> Result<(), ErrorReport> {
+        self.judge_again(&packet);
+        match &mut self.mode {
+            Mode::Judging(pending) => {
+                self.sample.note(&packet);
+                pending.push(packet);
+                if pending.len() > MOST_PENDING {
+                    pending.retain(|packet| packet.dts_ms().is_none());
+                }
+                if self.sample.has_picture() {
+                    self.settle(now)
+                } else {
+                    self.mind_blindness(now);
+                    Ok(())
+                }
+            }
+            Mode::Copying => {
+                self.feed.buffer.push_all([packet], now);
+                Ok(())
+            }
+            Mode::Transcoding(transcoder) => transcoder.take(packet),
+        }
+    }
+
+    /// A new header in a running feed may be of another shape.
+    fn judge_again(&mut self, packet: &Packet) {
+        let is_header = matches!(packet, Packet::VideoHeader(_) | Packet::AudioHeader(_));
+        let settled = match &self.mode {
+            Mode::Judging(_) => return,
+            Mode::Copying => is_header && !self.sample.still_fits(packet, &self.common.format),
+            Mode::Transcoding(_) => is_header && self.sample.is_news(packet),
+        };
+        if settled {
+            let input = &self.feed.name;
+            tracing::info!(input, "the feed has changed its shape");
+            self.sample.begin_again();
+            self.feed.buffer.restart();
+            self.mode = Mode::Judging(self.sample.headers().collect());
+        }
+    }
+
+    fn settle(&mut self, now: Instant) -> Result<(), ErrorReport> {
+        let Some(verdict) = self.sample.verdict(&self.common.format) else {
+            return Ok(());
+        };
+        let Verdict {
+            media,
+            fit,
+            has_sound,
+        } = verdict;
+        let input = &self.feed.name;
+        tracing::info!(input, media, "the live feed is {fit}");
+        {
+            let mut facts = self.feed.facts();
+            facts.media = Some(media);
+            facts.copied = Some(fit == Fit::Copy);
+            facts.error = None;
+            facts.retry_count = 0;
+        }
+        let Mode::Judging(pending) = &mut self.mode else {
+            return Ok(());
+        };
+        let pending = std::mem::take(pending);
+        match fit {
+            Fit::Copy => {
+                self.feed.buffer.push_all(pending, now);
+                self.mode = Mode::Copying;
+            }
+            Fit::Transcode { .. } => {
+                let mut transcoder = Transcoder::start(self.common, self.feed, &fit, has_sound)?;
+                for packet in pending {
+                    transcoder.take(packet)?;
+                }
+                self.mode = Mode::Transcoding(transcoder);
+            }
+            Fit::Unplayable { reason } => {
+                let hint = "set the encoder to a usual picture size";
+                return Err(fault("live_unplayable", reason, hint));
+            }
+        }
+        Ok(())
+    }
+
+    fn mind_blindness(&mut self, now: Instant) {
+        if self.told_blind || now < self.begun + PICTURE_AWAITED {
+            return;
+        }
+        self.told_blind = true;
+        let error = fault(
+            "live_no_video",
+            "sound arrives, and no picture".to_owned(),
+            "add a video track in the encoder; a feed of sound alone does not take the air",
+        );
+        let input = &self.feed.name;
+        tracing::warn!(
+            input,
+            error_type = error.error_type,
+            hint = error.hint,
+            "{}",
+            error.message
+        );
+        self.feed.facts().error = Some(error);
+    }
+}

@@ -1,0 +1,261 @@
+//! Whether a live feed goes on air as it is, judged from its own headers and first pictures. Pure.
+
+use bytes::Bytes;
+use programme::fit::fit;
+use programme::{AudioInfo, Fit, MediaInfo, StreamFormat, VideoInfo};
+
+use crate::flv::{AudioConfig, Packet, VideoConfig};
+
+/// Media looked at for its rate, ms.
+const LOOK_MS: i64 = 300;
+/// Sound that has not begun by then is not waited for, ms.
+const SOUND_AWAITED_MS: i64 = 1_000;
+/// A feed's own clock counts milliseconds: its rate is known within so much.
+const RATE_TOLERANCE: f64 = 1.05;
+
+/// What was seen of a feed so far.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    video: Option<Bytes>,
+    audio: Option<Bytes>,
+    first_ms: Option<i64>,
+    last_ms: Option<i64>,
+    pictures: u32,
+}
+
+/// What it is, and how it reaches the air.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    /// `h264 1280x720 30 fps, aac 48000 Hz 2 ch`.
+    pub(super) media: String,
+    pub(super) fit: Fit,
+    pub(super) has_sound: bool,
+}
+
+// === impl Sample ===
+
+impl Sample {
+    pub(super) fn note(&mut self, packet: &Packet) {
+        match packet {
+            Packet::VideoHeader(header) => self.video = Some(header.clone()),
+            Packet::AudioHeader(header) => self.audio = Some(header.clone()),
+            Packet::Video(video) => {
+                self.first_ms.get_or_insert(video.dts_ms);
+                self.last_ms = Some(video.dts_ms);
+                self.pictures += 1;
+            }
+            Packet::Audio(_) => {}
+        }
+    }
+
+    /// Whether this header is not the one in force.
+    pub(super) fn is_news(&self, header: &Packet) -> bool {
+        match header {
+            Packet::VideoHeader(header) => self.video.as_ref() != Some(header),
+            Packet::AudioHeader(header) => self.audio.as_ref() != Some(header),
+            Packet::Video(_) | Packet::Audio(_) => false,
+        }
+    }
+
+    /// Whether a feed that is copied can be copied with this header too, which is in force then.
+    pub(super) fn still_fits(&mut self, header: &Packet, format: &StreamFormat) -> bool {
+        if !self.is_news(header) {
+            return true;
+        }
+        self.note(header);
+        let Some(video) = &self.video else {
+            return false;
+        };
+        judge(video, self.audio.as_ref(), 0.0, format).fit == Fit::Copy
+    }
+
+    /// Only the headers are known any more.
+    pub(super) fn begin_again(&mut self) {
+        (self.first_ms, self.last_ms, self.pictures) = (None, None, 0);
+    }
+
+    /// Those in force.
+    pub(super) fn headers(&self) -> impl Iterator<Item = Packet> {
+        let video = self.video.clone().map(Packet::VideoHeader);
+        let audio = self.audio.clone().map(Packet::AudioHeader);
+        video.into_iter().chain(audio)
+    }
+
+    /// Whether a picture was seen.
+    pub(super) fn has_picture(&self) -> bool {
+        self.pictures > 0
+    }
+
+    /// The judgement, once enough was seen.
+    pub(super) fn verdict(&self, format: &StreamFormat) -> Option<Verdict> {
+        let (first_ms, last_ms) = (self.first_ms?, self.last_ms?);
+        let seen_ms = last_ms - first_ms;
+        let enough = seen_ms >= LOOK_MS && (self.audio.is_some() || seen_ms >= SOUND_AWAITED_MS);
+        if !enough {
+            return None;
+        }
+        let fps = f64::from(self.pictures - 1) * 1_000.0 / seen_ms as f64;
+        Some(judge(
+            self.video.as_ref()?,
+            self.audio.as_ref(),
+            fps,
+            format,
+        ))
+    }
+}
+
+fn judge(video: &Bytes, audio: Option<&Bytes>, seen_fps: f64, format: &StreamFormat) -> Verdict {
+    // A slower feed is shown as it is; what cannot be told apart is the stream's own rate.
+    let slow_enough = seen_fps <= f64::from(format.fps) * RATE_TOLERANCE;
+    let fps = if slow_enough {
+        f64::from(format.fps)
+    } else {
+        seen_fps
+    };
+    let picture = VideoConfig::parse(video).ok();
+    let sound = audio.and_then(|header| AudioConfig::parse(header).ok());
+    let info = MediaInfo {
+        container: "flv".to_owned(),
+        duration_s: None,
+        video: Some(video_info(picture, fps)),
+        audio: audio.map(|_| audio_info(sound)),
+    };
+    let media = [
+        picture.map_or("h264".to_owned(), |picture| {
+            let VideoConfig { width, height, .. } = picture;
+            format!("h264 {width}x{height} {seen_fps:.0} fps")
+        }),
+        match (audio, sound) {
+            (None, _) => "no sound".to_owned(),
+            (Some(_), None) => "aac".to_owned(),
+            (
+                Some(_),
+                Some(AudioConfig {
+                    rate_hz, channels, ..
+                }),
+            ) => {
+                format!("aac {rate_hz} Hz {channels} ch")
+            }
+        },
+    ];
+    Verdict {
+        media: media.join(", "),
+        fit: fit(&info, format),
+        has_sound: audio.is_some(),
+    }
+}
+
+/// A header that cannot be read is left to a decoder that may know better.
+fn video_info(picture: Option<VideoConfig>, fps: f64) -> VideoInfo {
+    let profile = picture.and_then(|picture| match picture.profile {
+        66 => Some("Baseline"),
+        77 => Some("Main"),
+        100 => Some("High"),
+        _ => None,
+    });
+    VideoInfo {
+        codec: "h264".to_owned(),
+        profile: profile.map(str::to_owned),
+        width: picture.map_or(2, |picture| picture.width),
+        height: picture.map_or(2, |picture| picture.height),
+        // The profiles above have no other.
+        pix_fmt: Some("yuv420p".to_owned()),
+        fps,
+        nominal_fps: fps,
+        square_pixels: true,
+        rotation_deg: 0,
+        interlaced: picture.is_some_and(|picture| !picture.progressive),
+        kbps: None,
+    }
+}
+
+fn audio_info(sound: Option<AudioConfig>) -> AudioInfo {
+    AudioInfo {
+        codec: "aac".to_owned(),
+        profile: sound
+            .filter(|sound| sound.object_type == 2)
+            .map(|_| "LC".to_owned()),
+        rate_hz: sound.map_or(0, |sound| sound.rate_hz),
+        channels: sound.map_or(0, |sound| u32::from(sound.channels)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flv::VideoPacket;
+
+    /// High, level 3.1, 1280x720, progressive, as x264 writes it.
+    const SPS_720P: &[u8] = &[
+        1, 100, 0, 31, 0xff, 0xe1, 0, 27, 0x67, 0x64, 0x00, 0x1f, 0xac, 0xd9, 0x40, 0x50, 0x05,
+        0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83,
+        0x19, 0x60, 1, 0, 0,
+    ];
+    /// AAC-LC, 48 kHz, stereo; and 44.1 kHz.
+    const AAC_48: &[u8] = &[0x11, 0x90];
+    const AAC_44: &[u8] = &[0x12, 0x10];
+
+    fn sample(sps: &'static [u8], aac: Option<&'static [u8]>, fps: i64, seen_ms: i64) -> Sample {
+        let mut sample = Sample::default();
+        sample.note(&Packet::VideoHeader(Bytes::from_static(sps)));
+        if let Some(aac) = aac {
+            sample.note(&Packet::AudioHeader(Bytes::from_static(aac)));
+        }
+        let mut picture = 0;
+        while picture * 1_000 / fps <= seen_ms {
+            let ms = picture * 1_000 / fps;
+            sample.note(&Packet::Video(VideoPacket {
+                dts_ms: ms,
+                pts_ms: ms,
+                keyframe: picture == 0,
+                payload: Bytes::new(),
+            }));
+            picture += 1;
+        }
+        sample
+    }
+
+    fn verdict(sample: &Sample) -> Option<Verdict> {
+        sample.verdict(&StreamFormat::default())
+    }
+
+    #[test]
+    fn what_has_the_streams_shape_is_copied() {
+        for fps in [30, 25] {
+            let found = verdict(&sample(SPS_720P, Some(AAC_48), fps, 400)).unwrap();
+            assert_eq!(found.fit, Fit::Copy, "{}", found.media);
+            let media = format!("h264 1280x720 {fps} fps, aac 48000 Hz 2 ch");
+            assert_eq!(found.media, media);
+        }
+    }
+
+    #[test]
+    fn another_rate_or_sound_is_transcoded_and_says_why() {
+        let fast = verdict(&sample(SPS_720P, Some(AAC_48), 60, 400)).unwrap();
+        assert!(!fast.fit.copies_video() && fast.fit.to_string().contains("frame rate"));
+        let sound = verdict(&sample(SPS_720P, Some(AAC_44), 30, 400)).unwrap();
+        assert!(sound.fit.copies_video() && !sound.fit.copies_audio());
+        let small = StreamFormat {
+            width: 640,
+            height: 360,
+            ..StreamFormat::default()
+        };
+        let small = sample(SPS_720P, Some(AAC_48), 30, 400).verdict(&small);
+        assert!(!small.unwrap().fit.copies_video());
+    }
+
+    #[test]
+    fn sound_is_waited_for_a_second() {
+        assert!(verdict(&sample(SPS_720P, Some(AAC_48), 30, 200)).is_none());
+        assert!(verdict(&sample(SPS_720P, None, 30, 900)).is_none());
+        let found = verdict(&sample(SPS_720P, None, 30, 1_100)).unwrap();
+        assert_eq!(found.fit, Fit::Copy);
+        assert!(!found.has_sound && found.media.ends_with("no sound"));
+    }
+
+    #[test]
+    fn a_header_nobody_can_read_is_for_a_decoder() {
+        let found = verdict(&sample(&[1, 2, 3], Some(AAC_48), 30, 400)).unwrap();
+        assert!(!found.fit.copies_video());
+    }
+}

@@ -1,0 +1,248 @@
+//! A feed that is pulled: FFmpeg opens it, again and again, for as long as the input is configured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use storage::model::{ErrorReport, LiveInputConfig};
+use supervise::lines::{LineReader, Tail};
+use tokio::io::AsyncReadExt;
+use tokio::process::ChildStdout;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::intake::Intake;
+use super::transcoder::{not_started, packets};
+use super::{Common, Feed, Order, fault};
+use crate::ffmpeg::live::{self, Address};
+use crate::ffmpeg::run::{self, Speaker};
+use crate::flv::FlvReader;
+
+/// From the start of FFmpeg to the first packet.
+const OPEN_LIMIT: Duration = Duration::from_secs(12);
+/// A feed that is silent for so long is opened again.
+const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+/// Between tries, before they are spread.
+const PAUSES_S: [f64; 4] = [1.0, 2.0, 4.0, 5.0];
+/// Pauses differ by so much either way, so that a server that comes back is not met by all at once.
+const SPREAD: f64 = 0.2;
+const READ_BYTES: usize = 64 << 10;
+/// What FFmpeg says of a codec that cannot be copied into FLV.
+const NOT_COPYABLE: [&str; 2] = ["not compatible with flv", "not supported in container"];
+
+/// How one try ended.
+struct Try {
+    delivered: bool,
+    /// Only a transcoding FFmpeg can read this feed.
+    needs_transcoding: bool,
+    error: ErrorReport,
+}
+
+/// Opens the feed at `url` again and again.
+pub(super) async fn keep_pulling(
+    common: &Common,
+    feed: &Arc<Feed>,
+    url: &str,
+    config: &LiveInputConfig,
+    mut orders: mpsc::Receiver<Order>,
+) {
+    let address = address(common, url, config);
+    let mut failed = 0_u32;
+    let mut transcodes = false;
+    loop {
+        let ended = one_try(common, feed, &address, transcodes).await;
+        let switches = ended.needs_transcoding && !transcodes;
+        transcodes |= ended.needs_transcoding;
+        failed = if ended.delivered { 1 } else { failed + 1 };
+        tell(feed, &ended, failed);
+        feed.facts().retry_count = failed;
+        feed.over(Some(ended.error));
+        if !switches {
+            wait(pause(failed, random()), &mut orders).await;
+        }
+    }
+}
+
+fn address(common: &Common, url: &str, config: &LiveInputConfig) -> Address {
+    let password = config.password_env.as_ref();
+    let password = password.and_then(|name| common.passwords.get(name));
+    Address {
+        url: url.to_owned(),
+        credentials: password.map(|password| {
+            let user = config.user.clone().unwrap_or_default();
+            (user, password.clone())
+        }),
+    }
+}
+
+/// A server that is down for hours fills no log: the first try is told, and then every twentieth.
+fn tell(feed: &Feed, ended: &Try, failed: u32) {
+    let input = &feed.name;
+    let (error_type, message) = (&ended.error.error_type, &ended.error.message);
+    if ended.delivered {
+        tracing::warn!(
+            input,
+            error_type,
+            will_retry = true,
+            "the live feed has ended: {message}"
+        );
+    } else if failed % 20 == 1 {
+        tracing::info!(
+            input,
+            error_type,
+            retry_count = failed,
+            will_retry = true,
+            "no live feed: {message}"
+        );
+    }
+}
+
+async fn one_try(common: &Common, feed: &Arc<Feed>, address: &Address, transcodes: bool) -> Try {
+    feed.connecting(Some(address.url.clone()));
+    let failed = |error| Try {
+        delivered: false,
+        needs_transcoding: false,
+        error,
+    };
+    let format = transcodes.then_some(common.format);
+    let spec = match live::pull(&common.ffmpeg, address, format) {
+        Ok(spec) => spec,
+        Err(error) => return failed(unreachable(error.to_string())),
+    };
+    let mut child = match supervise::spawn(spec) {
+        Ok(child) => child,
+        Err(error) => return failed(not_started(&error)),
+    };
+    let stdout = child.take_stdout().expect("standard output is piped");
+    let stderr = child
+        .take_stderr()
+        .expect("standard error is piped unless told otherwise");
+    let speaker = Speaker {
+        role: "live",
+        subject: feed.name.clone(),
+    };
+    let log = tokio::spawn(run::follow(
+        LineReader::new(stderr),
+        run::tail([]),
+        speaker,
+        common.redactor.clone(),
+        CancellationToken::new(),
+        |_| (),
+    ));
+    let (delivered, why) = read(common, feed, stdout, transcodes).await;
+    child.kill_now();
+    child.wait().await;
+    // The stream ends with the process; a task that failed has no lines to tell.
+    let tail = log.await.map_or_else(|_| Tail::new(0), |heard| heard.tail);
+    let needs_transcoding = tail
+        .iter()
+        .any(|line| NOT_COPYABLE.iter().any(|said| line.contains(said)));
+    let error = why.unwrap_or_else(|| {
+        let said = tail.newest().unwrap_or("the server closed the connection");
+        unreachable(said.to_owned())
+    });
+    Try {
+        delivered,
+        needs_transcoding,
+        error,
+    }
+}
+
+/// Reads until the feed ends; whether anything came, and why it ended where FFmpeg does not know.
+async fn read(
+    common: &Common,
+    feed: &Arc<Feed>,
+    mut stdout: ChildStdout,
+    transcodes: bool,
+) -> (bool, Option<ErrorReport>) {
+    let mut reader = FlvReader::new();
+    let mut intake = Intake::new(common, feed, Instant::now());
+    let mut delivered = false;
+    loop {
+        let mut chunk = BytesMut::with_capacity(READ_BYTES);
+        let limit = if delivered { SILENCE_LIMIT } else { OPEN_LIMIT };
+        match timeout(limit, stdout.read_buf(&mut chunk)).await {
+            Err(_) => return (delivered, Some(silent(limit))),
+            Ok(Ok(0) | Err(_)) => return (delivered, None),
+            Ok(Ok(_)) => reader.push(chunk.freeze()),
+        }
+        let packets = match packets(&mut reader) {
+            Ok(packets) => packets,
+            Err(error) => return (delivered, Some(unreachable(error.to_string()))),
+        };
+        for packet in packets {
+            if !delivered {
+                delivered = true;
+                feed.buffer.begin();
+            }
+            if let Err(error) = intake.take(packet, Instant::now()) {
+                return (delivered, Some(error));
+            }
+        }
+        if transcodes {
+            let mut facts = feed.facts();
+            facts.copied = facts.copied.map(|_| false);
+        }
+    }
+}
+
+/// Until the next try; shorter when told to look.
+async fn wait(pause: Duration, orders: &mut mpsc::Receiver<Order>) {
+    let told = async {
+        loop {
+            match orders.recv().await {
+                Some(Order::Look) => return,
+                Some(Order::EndPublisher(_) | Order::Publisher(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    };
+    tokio::select! {
+        () = sleep(pause) => {}
+        () = told => {}
+    }
+}
+
+/// `random` is from 0 to 1.
+fn pause(failed: u32, random: f64) -> Duration {
+    let at = (failed.max(1) as usize - 1).min(PAUSES_S.len() - 1);
+    Duration::from_secs_f64(PAUSES_S[at] * (1.0 + SPREAD * (2.0 * random - 1.0)))
+}
+
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}
+
+fn silent(limit: Duration) -> ErrorReport {
+    fault(
+        "live_silent",
+        format!("nothing came for {} s", limit.as_secs()),
+        "check what publishes there; it is tried again by itself",
+    )
+}
+
+fn unreachable(said: String) -> ErrorReport {
+    fault(
+        "live_unreachable",
+        said,
+        "check the input's url and what publishes there; it is tried again by itself",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_five_seconds_and_are_spread() {
+        let pauses = [1, 2, 3, 4, 5, 50].map(|failed| pause(failed, 0.5).as_secs_f64());
+        assert_eq!(pauses, [1.0, 2.0, 4.0, 5.0, 5.0, 5.0]);
+        assert_eq!(pause(1, 0.0).as_secs_f64(), 0.8);
+        assert_eq!(pause(4, 1.0).as_secs_f64(), 6.0);
+    }
+}
