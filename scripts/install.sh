@@ -123,7 +123,7 @@ install_release() {
         run rm -rf "$OPT/$release.new"
         run install -d -m 0755 "$OPT/$release.new/bin" "$OPT/$release.new/systemd"
         run install -m 0755 "$BIN_DIR/stream-controller" "$BIN_DIR/stream-worker" "$OPT/$release.new/bin/"
-        run cp -r "$SOURCE/scripts" "$SOURCE/docs" "$SOURCE/.env.example" "$OPT/$release.new/"
+        run cp -r "$SOURCE/scripts" "$SOURCE/docs" "$SOURCE/deploy" "$SOURCE/.env.example" "$OPT/$release.new/"
         run install -m 0644 "$SOURCE/systemd/$UNIT" "$SOURCE/systemd/$SOCKET" "$OPT/$release.new/systemd/"
         run mv -T "$OPT/$release.new" "$OPT/$release"
     fi
