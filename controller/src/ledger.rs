@@ -60,11 +60,12 @@ struct Writer {
 // === impl Ledger ===
 
 impl Ledger {
-    /// A ledger over `document`, which holds `file`, and the task that writes it. The task ends when
-    /// every clone is gone.
+    /// A ledger over `document` with the contents `file`, and the task that writes it; at once where the
+    /// disk does not hold them. The task ends when every clone is gone.
     pub(crate) fn new(
         document: Document<StreamStateFile>,
         file: StreamStateFile,
+        is_on_disk: bool,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (notes_tx, notes) = mpsc::unbounded_channel();
         let (fault, fault_rx) = watch::channel(None);
@@ -73,7 +74,7 @@ impl Ledger {
             file,
             notes,
             settle: Vec::new(),
-            due: None,
+            due: (!is_on_disk).then(Instant::now),
             refused: false,
             fault,
         };

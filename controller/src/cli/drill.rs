@@ -62,10 +62,12 @@ pub async fn drill(config: &Config, args: DrillArgs) -> anyhow::Result<bool> {
     };
     let mut world = tokio::select! {
         world = World::make(config, channels) => world?,
-        // What was begun dies with this process: its controller was told so by the kernel.
+        // Nothing runs yet but FFmpeg, which dies with this process.
         _ = shutdown.requested() => anyhow::bail!("interrupted"),
     };
+    // From here on there are workers, and those outlive whoever does not end them.
     let all = async {
+        world.go_on_air().await?;
         match args.soak {
             Some(minutes) => {
                 soak::report(&mut world, minutes, &args.only, args.seed, args.json).await

@@ -30,6 +30,8 @@ use super::proxy::Proxy;
 use super::rest;
 use crate::config::Config;
 
+/// The controller's log, in the drill's directory.
+const LOG: &str = "controller.log";
 /// How often a state is looked at.
 const POLL: Duration = Duration::from_millis(50);
 /// A controller that does not serve by then does not.
@@ -68,7 +70,8 @@ pub struct World {
 #[derive(Debug)]
 struct Controller {
     child: Child,
-    address: SocketAddr,
+    /// `None` until it serves.
+    address: Option<SocketAddr>,
 }
 
 /// What the controller and all workers use at one moment.
@@ -112,7 +115,7 @@ const DESTINATIONS: [&str; 2] = ["a", "b"];
 // === impl World ===
 
 impl World {
-    /// Makes everything and puts `channels` on air.
+    /// Makes everything but the controller: nothing runs yet that would outlive this process.
     ///
     /// # Errors
     /// In words for the operator.
@@ -145,15 +148,23 @@ impl World {
             world.channels.push(Channel::make(number).await?);
         }
         world.configure()?;
-        world.start_controller().await?;
-        for number in 0..channels {
-            let body = json!({ "stream_id": world.channels[number].id });
-            rest::post(world.address()?, "/streams/start", Some(&body)).await?;
-        }
-        for number in 0..channels {
-            world.settled(number, ON_AIR_WITHIN).await?;
-        }
         Ok(world)
+    }
+
+    /// Puts every channel on air. However this goes, [`Self::end`] is to follow.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub async fn go_on_air(&mut self) -> anyhow::Result<()> {
+        self.start_controller().await?;
+        for number in 0..self.channels.len() {
+            let body = json!({ "stream_id": self.channels[number].id });
+            rest::post(self.address()?, "/streams/start", Some(&body)).await?;
+        }
+        for number in 0..self.channels.len() {
+            self.settled(number, ON_AIR_WITHIN).await?;
+        }
+        Ok(())
     }
 
     /// Where media lies.
@@ -167,7 +178,8 @@ impl World {
     /// When there is none at the moment.
     pub fn address(&self) -> anyhow::Result<SocketAddr> {
         let controller = self.controller.as_ref();
-        Ok(controller.context("the controller does not run")?.address)
+        let address = controller.and_then(|controller| controller.address);
+        address.context("the controller does not run")
     }
 
     /// Starts a controller on the drill's directories; returns when it serves.
@@ -175,15 +187,18 @@ impl World {
     /// # Errors
     /// When it ends instead.
     pub async fn start_controller(&mut self) -> anyhow::Result<()> {
-        let mut child = self.spawn_controller()?;
-        let log = self.log_file();
+        let child = self.spawn_controller()?;
+        // Held from its first moment, so that an interrupted drill ends it as any other.
+        let controller = self.controller.insert(Controller {
+            child,
+            address: None,
+        });
+        let log = self.directory.path().join(LOG);
         let begun = Instant::now();
-        loop {
-            if let Some(address) = last_address(&log, child.pid().as_raw()).await {
-                self.controller = Some(Controller { child, address });
-                return Ok(());
-            }
-            if let Some(exit) = child.try_wait() {
+        while controller.address.is_none() {
+            let pid = controller.child.pid().as_raw();
+            controller.address = last_address(&log, pid).await;
+            if let Some(exit) = controller.child.try_wait() {
                 bail!(
                     "the drill's controller ended with {exit}:\n{}",
                     tail(&log).await
@@ -197,6 +212,7 @@ impl World {
             }
             sleep(POLL).await;
         }
+        Ok(())
     }
 
     fn spawn_controller(&self) -> anyhow::Result<Child> {
@@ -403,10 +419,15 @@ impl World {
     /// When something cannot be ended.
     pub async fn end(mut self) -> anyhow::Result<()> {
         if let Some(mut controller) = self.controller.take() {
-            // As Ctrl-C does: workers are ended with it.
-            let process = Watched::open(controller.child.pid().as_raw())?;
-            process.signal(Signal::INT)?;
-            let _ended = tokio::time::timeout(GRACE.kill_after, controller.child.wait()).await;
+            // As Ctrl-C does: workers are ended with it. One that is gone has nothing to end.
+            if let Ok(process) = Watched::open(controller.child.pid().as_raw()) {
+                process.signal(Signal::INT)?;
+            }
+            let ended = tokio::time::timeout(GRACE.kill_after, controller.child.wait()).await;
+            if ended.is_err() {
+                controller.child.kill_now();
+                controller.child.wait().await;
+            }
         }
         self.end_workers().await
     }
@@ -436,7 +457,7 @@ impl World {
     }
 
     fn log_file(&self) -> PathBuf {
-        self.directory.path().join("controller.log")
+        self.directory.path().join(LOG)
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Opening {
 struct Read<T> {
     document: Document<T>,
     contents: T,
+    /// The document holds them, or there is none to hold any yet.
+    is_on_disk: bool,
     fault: Option<String>,
 }
 
@@ -97,10 +99,11 @@ impl Opening {
         let Read {
             document,
             contents,
+            is_on_disk,
             fault: lost,
         } = self.state;
         let records = contents.streams.clone();
-        let (ledger, writer) = Ledger::new(document, contents);
+        let (ledger, writer) = Ledger::new(document, contents, is_on_disk);
         tasks.spawn(writer);
 
         let (streams, streams_rx) = watch::channel(Streams::default());
@@ -165,6 +168,7 @@ fn open_config(settings: &Config) -> Result<Read<StreamConfigFile>, OpenError> {
     Ok(Read {
         document,
         contents: copy.value,
+        is_on_disk: false,
         fault: Some(format!("{fault}; {copied} is in force meanwhile")),
     })
 }
@@ -190,7 +194,12 @@ fn open_state(path: &Path) -> Read<StreamStateFile> {
             copied = %copy.path.display(),
             "{shown} cannot be used, its last good copy is: {flaw}"
         );
-        return Read::whole(document, copy.value);
+        return Read {
+            document,
+            contents: copy.value,
+            is_on_disk: false,
+            fault: None,
+        };
     }
     let fault = format!(
         "{shown} could not be used ({flaw}), and there is no good copy: streams were started by their \
@@ -200,6 +209,7 @@ fn open_state(path: &Path) -> Read<StreamStateFile> {
     Read {
         document,
         contents: no_state(),
+        is_on_disk: false,
         fault: Some(fault),
     }
 }
@@ -216,6 +226,7 @@ impl<T> Read<T> {
         Self {
             document,
             contents,
+            is_on_disk: true,
             fault: None,
         }
     }

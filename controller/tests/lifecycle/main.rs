@@ -15,6 +15,8 @@ use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
+use storage::document::Opened;
+use storage::model::StreamStateFile;
 use supervise::ExitReason;
 use tokio::time::{Instant, timeout};
 
@@ -225,6 +227,27 @@ async fn a_damaged_state_file_is_replaced_by_its_good_copy_and_kept() {
     assert!(site.read("stream_state.json").contains("running"));
     let (_, health) = controller.get("/health").await;
     assert_eq!(health["status"], "ok", "{health}");
+}
+
+#[tokio::test]
+async fn a_damaged_state_file_is_whole_again_before_anything_changes() {
+    let site = Site::with_script("a.mp4");
+    let controller = site.controller().await;
+    let worker = controller.on_air().await;
+    controller.crash().await;
+    let damaged = "{ \"version\": 1, \"streams\": oops";
+    storage::atomic::write(&site.path("stream_state.json"), damaged.as_bytes()).unwrap();
+
+    // What is adopted as it was is no change to write down.
+    let controller = site.controller().await;
+    assert_eq!(pid(&controller.state("running").await), worker);
+    until(SOON, "the state file is whole", async || {
+        let read = storage::document::read(&site.path("stream_state.json"));
+        matches!(read, Ok(Opened::<StreamStateFile>::Loaded { .. })).then_some(())
+    })
+    .await;
+    assert_eq!(site.read("stream_state.json.corrupt"), damaged);
+    assert_eq!(controller.get("/health").await.1["status"], "ok");
 }
 
 #[tokio::test]
