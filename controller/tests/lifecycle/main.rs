@@ -211,6 +211,13 @@ async fn a_damaged_state_file_is_replaced_by_its_good_copy_and_kept() {
     let site = Site::with_script("a.mp4");
     let controller = site.controller().await;
     let worker = controller.on_air().await;
+    // The copy is one write older than the file: one with the wish in it is to be there.
+    until(SOON, "a good copy that knows of the stream", async || {
+        let copy = std::fs::read_to_string(site.path("stream_state.json.bak"));
+        copy.is_ok_and(|copy| copy.contains("running"))
+            .then_some(())
+    })
+    .await;
     controller.crash().await;
     kill(worker, Signal::SIGKILL);
     let damaged = site.read("stream_state.json").replace("run", "r\u{0}n");
