@@ -76,6 +76,7 @@ pub(crate) fn job(
             url_ttl_secs: 60,
             extensions: Vec::new(),
         },
+        ingest: false,
         ffmpeg_bin: "ffmpeg".into(),
         ffprobe_bin: "ffprobe".into(),
         state_dir: dir.to_owned(),
