@@ -184,14 +184,17 @@ pub(crate) fn lasting_problems(id: &StreamId, settings: &Config) -> Vec<Problem>
 }
 
 fn named_keys(config: &StreamConfig) -> impl Iterator<Item = (String, &str)> {
-    config
-        .destinations
-        .iter()
-        .enumerate()
-        .filter_map(|(index, destination)| {
-            let name = destination.key_env.as_deref()?;
-            Some((format!("destinations[{index}].key_env"), name))
-        })
+    let of_destinations = config.destinations.iter().enumerate();
+    let of_destinations = of_destinations.filter_map(|(index, destination)| {
+        let name = destination.key_env.as_deref()?;
+        Some((format!("destinations[{index}].key_env"), name))
+    });
+    let of_inputs = config.live_inputs.iter().enumerate();
+    let of_inputs = of_inputs.filter_map(|(index, input)| {
+        let name = input.password_env.as_deref()?;
+        Some((format!("live_inputs[{index}].password_env"), name))
+    });
+    of_destinations.chain(of_inputs)
 }
 
 /// Without destinations there is the preview.
@@ -221,8 +224,8 @@ fn secrets(config: &StreamConfig, settings: &Config) -> (JobSecrets, Vec<Problem
             None => problems.push(Problem {
                 path,
                 message: format!(
-                    "{name} is not set; put the stream key into the controller's environment file \
-                     or credentials and restart it"
+                    "{name} is not set; put it into the controller's environment file or credentials \
+                     and restart it"
                 ),
             }),
         }
