@@ -1,5 +1,5 @@
 //! The faults: what each is, and what it may cost the viewer. Pure; how each is made is in
-//! [`super::play`].
+//! [`super::play()`].
 
 use std::time::Duration;
 
