@@ -480,9 +480,14 @@ fn a_live_input_is_pulled_or_pushed_and_its_words_are_few() {
     let good = br#"{"live_inputs": [{"name": "studio", "ingest": true},
         {"name": "mtx", "url": "rtsp://127.0.0.1:8554/live/main/in", "user": "u", "password_env": "MTX_PASSWORD",
          "take": "manual", "on_loss": "slate", "grace_s": 5}],
-      "live": {"resume": "item", "transition": {"kind": "dip", "seconds": 1}, "card": {"key": "soon.png"}}}"#;
+      "live": {"resume": "item", "transition": {"kind": "cut", "seconds": 1}, "card": {"key": "soon.png"}}}"#;
     let config = parse_stream(good).expect("it is right");
     assert!(config.live_inputs[0].ingest && config.live_inputs[0].url.is_none());
+    let dip = br#"{"live": {"transition": {"kind": "dip"}}}"#;
+    assert!(
+        parse_stream(dip).is_err(),
+        "nothing is accepted that is not done"
+    );
     let written = serde_json::to_string(&config).expect("serializes");
     assert_eq!(
         parse_stream(written.as_bytes()).expect("reads its own"),

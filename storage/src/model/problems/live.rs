@@ -51,17 +51,24 @@ pub(super) fn live(fields: &mut Fields<'_>) -> LiveConfig {
 }
 
 fn transition(fields: &mut Fields<'_>) -> TransitionConfig {
+    let kind = choice(
+        fields,
+        "kind",
+        &[
+            ("cut", TransitionKind::Cut),
+            ("fade", TransitionKind::Fade),
+            ("dip", TransitionKind::Dip),
+            ("crossfade", TransitionKind::Crossfade),
+        ],
+    );
+    // Better refused than taken and not done.
+    if kind != TransitionKind::Cut {
+        let path = fields.path_of("kind");
+        let message = "only \"cut\" can be played by this release";
+        fields.notes().add(path, message);
+    }
     TransitionConfig {
-        kind: choice(
-            fields,
-            "kind",
-            &[
-                ("cut", TransitionKind::Cut),
-                ("fade", TransitionKind::Fade),
-                ("dip", TransitionKind::Dip),
-                ("crossfade", TransitionKind::Crossfade),
-            ],
-        ),
+        kind,
         seconds: fields
             .number("seconds", 0.1..=1.0)
             .unwrap_or(TransitionConfig::default().seconds),
