@@ -16,8 +16,6 @@ mod destinations;
 mod destinations_faults;
 #[path = "e2e/disk.rs"]
 mod disk;
-#[path = "e2e/drill.rs"]
-mod drill;
 #[path = "e2e/faults_controller.rs"]
 mod faults_controller;
 #[path = "e2e/faults_machine.rs"]
@@ -65,11 +63,4 @@ mod upgrade;
 #[path = "e2e/upload.rs"]
 mod upload;
 
-/// Says which test did not run and why; `scripts/test.sh` counts these lines.
-fn skipped(why: &str) {
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    // Past the test runner's capture, so that it is seen although the test passes.
-    let line = format!("SKIPPED {test}: {why}\n");
-    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).expect("standard error");
-}
+pub(crate) use e2e::skipped;

@@ -57,6 +57,10 @@ fn workers(controller: &Controller) -> BTreeMap<String, Vec<i32>> {
     workers
 }
 
+fn is_alive(pid: i32) -> bool {
+    process::Process::read(pid).is_some_and(|process| !matches!(process.state, 'Z' | 'X'))
+}
+
 fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
@@ -68,7 +72,10 @@ fn nemesis(controller: &Controller, over: &AtomicBool) -> Vec<String> {
     while !over.load(Ordering::Relaxed) {
         let found = workers(controller);
         for (name, pids) in &found {
-            if pids.len() > 1 {
+            // Reading all processes is no snapshot: what was seen first may have ended before its
+            // successor was seen. Two that are both there afterwards were there together.
+            let together = pids.iter().filter(|pid| is_alive(**pid)).count();
+            if together > 1 {
                 doubles.push(format!("{name}: {pids:?}"));
             }
         }
