@@ -46,6 +46,7 @@ fn drill(arguments: &[&str], limit: Duration) -> (i32, Value, String) {
 }
 
 #[test]
+#[ignore = "it takes some four minutes of an otherwise idle machine: --ignored"]
 fn every_fault_of_the_drill_stays_within_its_limits() {
     let _alone = alone();
     let begun = Instant::now();

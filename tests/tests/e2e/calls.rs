@@ -57,8 +57,11 @@ fn workers(controller: &Controller) -> BTreeMap<String, Vec<i32>> {
     workers
 }
 
-fn is_alive(pid: i32) -> bool {
-    process::Process::read(pid).is_some_and(|process| !matches!(process.state, 'Z' | 'X'))
+/// Alive, and not a worker's child that is still to become its FFmpeg.
+fn is_alive(pid: i32, workers: &[i32]) -> bool {
+    process::Process::read(pid).is_some_and(|process| {
+        !matches!(process.state, 'Z' | 'X') && !workers.contains(&process.parent)
+    })
 }
 
 fn descriptors(pid: i32) -> usize {
@@ -74,7 +77,7 @@ fn nemesis(controller: &Controller, over: &AtomicBool) -> Vec<String> {
         for (name, pids) in &found {
             // Reading all processes is no snapshot: what was seen first may have ended before its
             // successor was seen. Two that are both there afterwards were there together.
-            let together = pids.iter().filter(|pid| is_alive(**pid)).count();
+            let together = pids.iter().filter(|pid| is_alive(**pid, pids)).count();
             if together > 1 {
                 doubles.push(format!("{name}: {pids:?}"));
             }
