@@ -1,10 +1,12 @@
 //! Where encoders knock: RTMP up to `publish`, then the connection goes to the stream's worker.
 //!
-//! A connection has five seconds to say what it wants, and at most [`MOST_WAITING`] may be at it. A wrong
-//! key is answered after a second, so that keys cannot be tried fast; media is never read here.
+//! A connection has five seconds to say what it wants, and at most [`MOST_WAITING`] may be at it,
+//! [`MOST_WAITING_OF_ONE`] from one address: a stranger who opens many keeps nobody else out. A wrong key is
+//! answered after a second, so that keys cannot be tried fast; media is never read here.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ingest::handoff::{self, Answer, Handoff, Header, VERSION};
@@ -12,7 +14,6 @@ use ingest::{Request, accept};
 use storage::layout::Layout;
 use storage::model::{IngestKey, ObservedState};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::Keys;
@@ -24,7 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between a wrong key and its answer.
 const WRONG_KEY_PAUSE: Duration = Duration::from_secs(1);
 /// Connections that have not been let in yet.
-const MOST_WAITING: usize = 16;
+const MOST_WAITING: usize = 128;
+/// Those among them from one address.
+const MOST_WAITING_OF_ONE: usize = 8;
 /// After an `accept` that failed: out of descriptors, which others may give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -46,11 +49,57 @@ pub async fn stand_open(listener: TcpListener, keys: Keys, registry: Registry, l
     door.accept_all(listener).await;
 }
 
+/// Who is at the door, by address.
+#[derive(Debug, Clone, Default)]
+struct Waiting(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One place at the door, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    waiting: Waiting,
+    address: IpAddr,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = counts.get(&address).copied().unwrap_or_default();
+        if own >= MOST_WAITING_OF_ONE || counts.values().sum::<usize>() >= MOST_WAITING {
+            return None;
+        }
+        counts.insert(address, own + 1);
+        Some(Place {
+            waiting: self.clone(),
+            address,
+        })
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self
+            .waiting
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
 // === impl Door ===
 
 impl Door {
     async fn accept_all(self, listener: TcpListener) {
-        let waiting = Arc::new(Semaphore::new(MOST_WAITING));
+        let waiting = Waiting::default();
         let mut guests = JoinSet::new();
         loop {
             while guests.try_join_next().is_some() {}
@@ -62,7 +111,7 @@ impl Door {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&waiting).try_acquire_owned() else {
+            let Some(place) = waiting.enter(from.ip()) else {
                 tracing::warn!(%from, "too many connections wait at the ingest: this one is closed");
                 continue;
             };
@@ -158,7 +207,25 @@ async fn refuse(request: Request<TcpStream>, why: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    #[test]
+    fn one_address_cannot_take_every_place() {
+        let waiting = Waiting::default();
+        let stranger = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
+        let owner = IpAddr::from(Ipv4Addr::new(192, 0, 2, 2));
+        let mut places: Vec<_> = (0..MOST_WAITING_OF_ONE)
+            .map(|_| waiting.enter(stranger).expect("a place"))
+            .collect();
+        assert!(waiting.enter(stranger).is_none());
+        assert!(waiting.enter(owner).is_some());
+        places.pop();
+        assert!(waiting.enter(stranger).is_some());
+        drop(places);
+        assert!(waiting.0.lock().unwrap().is_empty());
+    }
 
     #[test]
     fn the_key_stands_in_one_of_three_places() {
