@@ -5,6 +5,7 @@
 //! closing, listing and writing happen in other tasks, and their results are seen a turn later.
 
 mod commands;
+mod cuts;
 mod hand_over;
 mod items;
 mod keeper;
@@ -31,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalogue::Catalogue;
 use crate::control::Command;
 use crate::director::desk::Word;
-use crate::director::{Action, Air, Director, SlateCause, Store, View, Why};
+use crate::director::{Air, Director, Store, View};
 use crate::fanout::Fanout;
 use crate::flv::Packet;
 use crate::journal::Journal;
@@ -46,7 +47,7 @@ use live::LiveDesk;
 use on_air_log::OnAirLog;
 use report::Since;
 pub use report::empty_report;
-use slot::{Item, Opened, Outside};
+use slot::{Item, Outside};
 use storage_watch::StorageWatch;
 use timetable::Timetable;
 
@@ -366,112 +367,6 @@ impl Playout {
                 Packet::VideoHeader(_) | Packet::AudioHeader(_) | Packet::Audio(_) => false,
             })
             .unwrap_or(true)
-    }
-
-    fn apply(&mut self, action: Action, now: Instant) {
-        tracing::debug!(?action, "director");
-        match action {
-            Action::OpenNext => self.open_next(now),
-            Action::OpenContinuation => self.open_continuation(now),
-            Action::DropNext(why) => {
-                if let Some(item) = self.next.take() {
-                    self.give_up(item, why, now);
-                }
-            }
-            Action::DropCurrent(why) => {
-                if let Some(item) = self.current.take() {
-                    self.give_up(item, why, now);
-                }
-            }
-            Action::CutToNext => {
-                self.leave_current();
-                self.remember_what_is_left();
-                if let Some(next) = self.next.take() {
-                    let continued = next.opened != Opened::Afresh;
-                    match self.current.replace(next) {
-                        // Its successor was open already, so nobody tried to continue it.
-                        Some(item) if !continued && item.ended_early() => {
-                            self.give_up(item, Why::EndedEarly, now);
-                        }
-                        Some(item) => self.close(item),
-                        None => {}
-                    }
-                    self.cut_to_current(now);
-                }
-            }
-            Action::CutToCurrent => {
-                self.leave_current();
-                if let Some(item) = &self.current {
-                    item.source.queue().skip_to_keyframe();
-                }
-                self.cut_to_current(now);
-            }
-            Action::CutToSlate(reason) => self.cut_to_slate(reason),
-            Action::CutToLive => self.cut_to_live(now),
-        }
-    }
-
-    /// What has to be done before something else takes the air.
-    fn leave_current(&mut self) {
-        match self.air {
-            Air::Current => self.flush_sound(),
-            Air::Live => self.flush_live_sound(),
-            Air::Nothing | Air::Slate(_) => {}
-        }
-    }
-
-    fn cut_to_current(&mut self, now: Instant) {
-        self.leave_live();
-        let Some(item) = &self.current else {
-            return;
-        };
-        self.timeline.join(self.shape_of(item));
-        for header in item.headers() {
-            self.timeline.push(header, &mut self.batch);
-        }
-        tracing::info!(
-            item = %item.object.key,
-            position_s = item.source.start_s(),
-            "on air"
-        );
-        self.air = Air::Current;
-        self.watch.joined(now);
-        self.since = Since::now();
-        self.fanout.mark_join();
-        self.keep_position(Duration::ZERO, now);
-    }
-
-    fn cut_to_slate(&mut self, reason: SlateCause) {
-        match reason {
-            SlateCause::Starting | SlateCause::Operator | SlateCause::Card => {
-                tracing::info!(reason = report::slate_reason(reason), "the slate is on air");
-            }
-            SlateCause::Stalled
-            | SlateCause::NextNotReady
-            | SlateCause::StorageUnreachable
-            | SlateCause::LiveLost => {
-                self.dry += 1;
-                tracing::warn!(
-                    reason = report::slate_reason(reason),
-                    item = self.current.as_ref().map(|item| item.object.key.as_str()),
-                    "the slate is on air"
-                );
-            }
-        }
-        self.leave_current();
-        self.leave_live();
-        let shown = match (reason, &self.card) {
-            (SlateCause::Card, Some(card)) => card,
-            _ => &self.slate,
-        };
-        let same = Arc::ptr_eq(shown, self.slate_source.slate());
-        if !same || !matches!(self.air, Air::Slate(_)) {
-            self.slate_source = SlateSource::new(shown);
-            self.slate_packet = None;
-            self.timeline.join(frame_of(f64::from(self.format.fps)));
-            self.since = Since::now();
-        }
-        self.air = Air::Slate(reason);
     }
 
     fn keep_position(&mut self, at_most_every: Duration, now: Instant) {
