@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::controller::{Controller, Setup};
+use e2e::controller::{Controller, Setup, binary};
 use e2e::media::{self, Clip};
 use e2e::nginx::{Nginx, free_address};
 use e2e::process::{self, Child};
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// A stream on air, and the ingest it can be taken over through.
 struct Stage {
-    _folder: TempDir,
+    folder: TempDir,
     receiver: Receiver,
     controller: Controller,
     ingest: String,
@@ -54,7 +54,10 @@ impl Stage {
         let folder = media::folder(&[("long.mp4", &media::long())]);
         let receiver = Receiver::start();
         let address = free_address().to_string();
+        let worker = folder.path().join("stream-worker");
+        std::fs::copy(binary("stream-worker"), &worker).expect("copied");
         let controller = Setup::local(folder.path())
+            .variable("WORKER_BIN", &worker.display().to_string())
             .variable("INGEST_BIND", &address)
             .stream(
                 "main",
@@ -72,7 +75,7 @@ impl Stage {
         controller.start("main");
         controller.wait_on_air("main", "long.mp4", SOON);
         Self {
-            _folder: folder,
+            folder,
             receiver,
             controller,
             ingest: format!("rtmp://{address}/live"),
@@ -279,6 +282,55 @@ fn a_feed_is_pulled_from_a_server_and_tried_at_once_when_told_to_look() {
     wait::observe(Duration::from_secs(2));
     publisher.kill();
     stage.wait_kind("programme");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn an_upgrade_of_the_worker_lets_go_of_the_feed_and_nothing_else() {
+    let stage = Stage::new();
+    let publisher = stage.publish(&feed(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    let new = stage.folder.path().join("new");
+    std::fs::copy(binary("stream-worker"), &new).expect("copied");
+    std::fs::rename(&new, stage.folder.path().join("stream-worker")).expect("moved");
+    let upgrade = stage
+        .controller
+        .call("POST", "/streams/main/upgrade", &Value::Null);
+    assert_eq!(upgrade.status, 200, "{}", upgrade.text());
+    let is_done = |status: &Value| status["upgrade"]["outcome"] == "done";
+    stage.controller.wait("main", "upgraded", SOON, is_done);
+    stage.wait_kind("programme");
+    drop(publisher);
+    let _again = stage.publish(&feed(), &["-c", "copy"]);
+    let status = stage.wait_kind("live");
+    assert_eq!(status["restarts"], 0, "{status:#}");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn another_codec_is_refused_by_name() {
+    let stage = Stage::new();
+    for (codecs, name) in [
+        (["-c:v", "flv1", "-c:a", "copy"], "Sorenson H.263 video"),
+        (["-c:v", "copy", "-c:a", "libmp3lame"], "MP3 audio"),
+    ] {
+        let mut publisher = stage.publish(&feed(), &[&codecs[..], &["-ar", "44100"]].concat());
+        let told = |input: &Value| {
+            input["error"]["message"]
+                .as_str()
+                .unwrap_or("")
+                .contains(name)
+        };
+        let input = stage.wait_input("it is told", told);
+        assert_eq!(input["error"]["type"], "live_codec", "{input:#}");
+        assert!(!publisher.wait(SOON).success());
+    }
+    assert_eq!(
+        stage.controller.status("main")["on_air"]["kind"],
+        "programme"
+    );
     stage.controller.stop("main");
     stage.assert_seamless();
 }
