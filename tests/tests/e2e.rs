@@ -28,6 +28,10 @@ mod ffmpeg_versions;
 mod harness;
 #[path = "e2e/live.rs"]
 mod live;
+#[path = "e2e/live_record.rs"]
+mod live_record;
+#[path = "e2e/live_stage.rs"]
+mod live_stage;
 #[path = "e2e/mediamtx.rs"]
 mod mediamtx;
 #[path = "e2e/obs.rs"]

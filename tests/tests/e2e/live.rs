@@ -1,116 +1,15 @@
 //! Live feeds through the built-in ingest and pulled ones: they take the air and give it back.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::controller::{Controller, Setup, binary};
-use e2e::media::{self, Clip};
-use e2e::nginx::{Nginx, free_address};
-use e2e::process::{self, Child};
-use e2e::rtmp::Receiver;
-use e2e::viewer::Report;
+use e2e::controller::binary;
+use e2e::media::Clip;
+use e2e::nginx::Nginx;
 use e2e::wait;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::live_stage::{SOON, Stage, feed, publish};
 use crate::skipped;
-
-const SOON: Duration = Duration::from_secs(20);
-
-/// A stream on air, and the ingest it can be taken over through.
-struct Stage {
-    folder: TempDir,
-    receiver: Receiver,
-    controller: Controller,
-    ingest: String,
-    key: String,
-    key_id: String,
-}
-
-/// What the owner sends: fits the format, a keyframe each second.
-fn feed() -> std::path::PathBuf {
-    Clip {
-        name: "feed.flv",
-        seconds: 20.0,
-        b_frames: 0,
-        gop: 30,
-        ..Clip::default()
-    }
-    .file()
-}
-
-/// Plays `file` again and again, as an encoder would.
-fn publish(file: &Path, more: &[&str], url: &str) -> Child {
-    let mut command = process::command("ffmpeg");
-    command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]);
-    command.arg(file).args(more);
-    command.args(["-f", "flv", url]).stderr(Stdio::null());
-    Child::spawn(&mut command)
-}
-
-impl Stage {
-    fn with(live_inputs: Value) -> Self {
-        let folder = media::folder(&[("long.mp4", &media::long())]);
-        let receiver = Receiver::start();
-        let address = free_address().to_string();
-        let worker = folder.path().join("stream-worker");
-        std::fs::copy(binary("stream-worker"), &worker).expect("copied");
-        let controller = Setup::local(folder.path())
-            .variable("WORKER_BIN", &worker.display().to_string())
-            .variable("INGEST_BIND", &address)
-            .stream(
-                "main",
-                json!({
-                    "format": media::format(),
-                    "destinations": [{ "name": "out", "url": format!("{}/key", receiver.url()) }],
-                    "live_inputs": live_inputs,
-                }),
-            )
-            .start();
-        let answer = controller.call("POST", "/ingest/keys", &json!({ "stream_id": "main" }));
-        let answer = answer.json();
-        let key = answer["key"].as_str().expect("a key").to_owned();
-        let key_id = answer["kept"]["id"].as_str().expect("its id").to_owned();
-        controller.start("main");
-        controller.wait_on_air("main", "long.mp4", SOON);
-        Self {
-            folder,
-            receiver,
-            controller,
-            ingest: format!("rtmp://{address}/live"),
-            key,
-            key_id,
-        }
-    }
-
-    fn new() -> Self {
-        Self::with(json!([]))
-    }
-
-    fn publish(&self, file: &Path, more: &[&str]) -> Child {
-        publish(file, more, &format!("{}/{}", self.ingest, self.key))
-    }
-
-    fn wait_kind(&self, kind: &str) -> Value {
-        let what = format!("{kind} on air");
-        let is = |status: &Value| status["on_air"]["kind"] == kind;
-        self.controller.wait("main", &what, SOON, is)
-    }
-
-    fn wait_input(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let status = self.controller.wait("main", what, SOON, |status| {
-            wanted(&status["live_inputs"][0])
-        });
-        status["live_inputs"][0].clone()
-    }
-
-    /// One unbroken session, whatever was shown in it.
-    fn assert_seamless(&self) {
-        let connection = self.receiver.only_connection();
-        Report::of(&connection.messages).assert_seamless(media::FPS);
-    }
-}
 
 #[test]
 fn a_publisher_takes_the_air_and_gives_it_back_where_the_programme_was_left() {

@@ -26,7 +26,7 @@ struct Hole {
 }
 
 /// The receiver's `Instant`s as wall-clock milliseconds.
-fn wall_ms(instant: Instant) -> i64 {
+pub(crate) fn wall_ms(instant: Instant) -> i64 {
     let at = SystemTime::now() - instant.elapsed();
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -65,7 +65,7 @@ fn gaps(controller: &Controller) -> Vec<Value> {
     gaps
 }
 
-fn time_ms(value: &Value) -> i64 {
+pub(crate) fn time_ms(value: &Value) -> i64 {
     let text = value.as_str().expect("a time");
     text.parse::<Timestamp>()
         .expect("RFC 3339")

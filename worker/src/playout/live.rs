@@ -1,8 +1,9 @@
 //! Playout's side of live feeds: what the desk is told, what a cut to a feed does, what is reported.
 
+mod told;
+
 use std::time::Duration;
 
-use jiff::Timestamp;
 use programme::Resume;
 use storage::model::{LiveInputReport, LiveInputState};
 use tokio::time::Instant;
@@ -13,8 +14,10 @@ use crate::control::command::{NoLiveInput, Take};
 use crate::director::desk::{Desk, Input, Want, Word};
 use crate::director::{Air, Wish};
 use crate::flv::Packet;
+use crate::journal::Stamp;
 use crate::source::file;
 use crate::source::live::{LiveInput, LiveInputs};
+use told::Told;
 
 /// A feed this late has run dry: with the 300 ms it has in hand, what follows is on air within a
 /// second of its last packet.
@@ -35,8 +38,7 @@ pub(super) struct LiveDesk {
     on_air: Option<String>,
     /// It delivers.
     carries: bool,
-    /// State told last, by name.
-    told: Vec<(String, LiveInputState, Timestamp)>,
+    told: Told,
 }
 
 // === impl LiveDesk ===
@@ -49,7 +51,7 @@ impl LiveDesk {
             wanted: None,
             on_air: None,
             carries: false,
-            told: Vec::new(),
+            told: Told::default(),
         }
     }
 
@@ -96,6 +98,23 @@ impl LiveDesk {
             })
             .collect()
     }
+
+    /// One per input.
+    fn states(&self, inputs: &[Input<'_>], desk: &Desk, now: Instant) -> Vec<LiveInputState> {
+        let all = self.inputs.all().iter().zip(inputs);
+        all.map(|(input, standing)| {
+            if standing.ready || standing.carrying {
+                LiveInputState::Ready
+            } else if desk.is_lost(standing.name, now) {
+                LiveInputState::Lost
+            } else if standing.feed.is_some() || input.is_connecting() {
+                LiveInputState::Connecting
+            } else {
+                LiveInputState::Waiting
+            }
+        })
+        .collect()
+    }
 }
 
 impl Playout {
@@ -113,6 +132,8 @@ impl Playout {
             Want::Live(at) => Some(inputs[at].name.to_owned()),
             Want::Programme | Want::Slate | Want::Card | Want::Standby => None,
         };
+        let states = self.live.states(&inputs, &desk, now);
+        self.tell_states(&states, now);
         self.live.desk = desk;
         self.live.carries = carries;
         self.live.wanted = wanted;
@@ -257,40 +278,43 @@ impl Playout {
         input.buffer().with_front(is_clean).unwrap_or(true)
     }
 
+    /// Tells what has changed, before what is done about it. The feed on air was lost when its last
+    /// picture was over, not when that was noticed.
+    fn tell_states(&mut self, states: &[LiveInputState], now: Instant) {
+        let dry_for_ms = self.pacer.due_until(now).unwrap_or(0) - self.timeline.video_end_ms();
+        let dry_for = Duration::from_millis(dry_for_ms.max(0).unsigned_abs());
+        let live = &mut self.live;
+        let on_air = live.on_air.as_deref();
+        for (input, state) in live.inputs.all().iter().zip(states) {
+            let is_lost_on_air = *state != LiveInputState::Ready
+                && on_air.is_some_and(|name| name == input.config().name);
+            let since = match is_lost_on_air {
+                true => now.checked_sub(dry_for).unwrap_or(now),
+                false => now,
+            };
+            let log = &self.on_air_log;
+            live.told
+                .tell(input.config(), *state, Stamp::of(since), log);
+        }
+        let inputs = live.inputs.all().iter();
+        let is_configured = |name: &str| inputs.clone().any(|input| input.config().name == name);
+        live.told.forget_others(is_configured, &self.on_air_log);
+    }
+
     /// One entry per input.
-    pub(super) fn live_reports(&mut self, now: Instant) -> Vec<LiveInputReport> {
+    pub(super) fn live_reports(&self, now: Instant) -> Vec<LiveInputReport> {
         let late = self.overdue(now);
         let standings = self.live.inputs(late, now);
-        let mut told = Vec::new();
         let mut reports = Vec::new();
         for (input, standing) in self.live.inputs.all().iter().zip(&standings) {
             let facts = input.facts();
-            let on_air = self.live.on_air.as_deref() == Some(standing.name);
-            let state = if on_air || standing.ready {
-                LiveInputState::Ready
-            } else if self.live.desk.is_lost(standing.name, now) {
-                LiveInputState::Lost
-            } else if facts.connecting || standing.feed.is_some() {
-                LiveInputState::Connecting
-            } else {
-                LiveInputState::Waiting
-            };
-            let before = self
-                .live
-                .told
-                .iter()
-                .find(|(name, ..)| name == standing.name);
-            let since = match before {
-                Some((_, before, since)) if *before == state => *since,
-                Some(_) | None => Timestamp::now(),
-            };
-            told.push((standing.name.to_owned(), state, since));
+            let (state, since) = self.live.told.of(standing.name);
             reports.push(LiveInputReport {
                 name: standing.name.to_owned(),
                 state,
                 since,
                 wanted: self.live.desk.wants(standing),
-                on_air,
+                on_air: self.live.on_air.as_deref() == Some(standing.name),
                 from: facts.from,
                 media: facts.media,
                 copied: facts.copied,
@@ -298,7 +322,6 @@ impl Playout {
                 error: facts.error,
             });
         }
-        self.live.told = told;
         reports
     }
 }

@@ -1,7 +1,7 @@
 //! What playout has the air journal told: each change of what viewers see, once.
 
 use storage::model::report::OnAirKind;
-use storage::model::{AirEvent, DarkCause, OnAir};
+use storage::model::{AirEvent, DarkCause, LiveInputConfig, LiveInputState, OnAir};
 
 use crate::journal::{Journal, Stamp};
 
@@ -34,5 +34,10 @@ impl OnAirLog {
             cause,
         };
         self.journal.note(Stamp::now(), event);
+    }
+
+    /// See [`Journal::live_input`].
+    pub(super) fn live_input(&self, at: Stamp, input: &LiveInputConfig, state: LiveInputState) {
+        self.journal.live_input(at, input, state);
     }
 }

@@ -268,6 +268,11 @@ impl LiveInput {
         self.feed.facts().clone()
     }
 
+    /// A connection is there or is being made.
+    pub fn is_connecting(&self) -> bool {
+        self.feed.facts().connecting
+    }
+
     /// Its feed is the one `config` asks for, whatever else differs.
     fn has_feed_of(&self, config: &LiveInputConfig) -> bool {
         let of = |config: &LiveInputConfig| {

@@ -1,0 +1,118 @@
+//! A stream on air, and the ingest it can be taken over through.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use e2e::controller::{Controller, Setup, binary, to_one};
+use e2e::media::{self, Clip};
+use e2e::nginx::free_address;
+use e2e::process::{self, Child};
+use e2e::rtmp::Receiver;
+use e2e::viewer::Report;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A stream on air, and the ingest it can be taken over through.
+pub(crate) struct Stage {
+    pub(crate) folder: TempDir,
+    pub(crate) receiver: Receiver,
+    pub(crate) controller: Controller,
+    pub(crate) ingest: String,
+    pub(crate) key: String,
+    pub(crate) key_id: String,
+}
+
+/// What the owner sends: fits the format, a keyframe each second.
+pub(crate) fn feed() -> std::path::PathBuf {
+    Clip {
+        name: "feed.flv",
+        seconds: 20.0,
+        b_frames: 0,
+        gop: 30,
+        ..Clip::default()
+    }
+    .file()
+}
+
+/// Plays `file` again and again, as an encoder would.
+pub(crate) fn publish(file: &Path, more: &[&str], url: &str) -> Child {
+    let mut command = process::command("ffmpeg");
+    command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]);
+    command.arg(file).args(more);
+    command.args(["-f", "flv", url]).stderr(Stdio::null());
+    Child::spawn(&mut command)
+}
+
+/// The stream's configuration: the usual fields, and these.
+pub(crate) fn config(receiver: &Receiver, fields: Value) -> Value {
+    let mut config = to_one(&receiver.url());
+    let all = config.as_object_mut().expect("an object");
+    if let Value::Object(fields) = fields {
+        all.extend(fields);
+    }
+    config
+}
+
+impl Stage {
+    pub(crate) fn with(live_inputs: Value) -> Self {
+        Self::of(json!({ "live_inputs": live_inputs }))
+    }
+
+    /// With these fields of the stream's configuration besides the usual ones.
+    pub(crate) fn of(fields: Value) -> Self {
+        let folder = media::folder(&[("long.mp4", &media::long())]);
+        let receiver = Receiver::start();
+        let address = free_address().to_string();
+        let worker = folder.path().join("stream-worker");
+        std::fs::copy(binary("stream-worker"), &worker).expect("copied");
+        let controller = Setup::local(folder.path())
+            .variable("WORKER_BIN", &worker.display().to_string())
+            .variable("INGEST_BIND", &address)
+            .stream("main", config(&receiver, fields))
+            .start();
+        let answer = controller.call("POST", "/ingest/keys", &json!({ "stream_id": "main" }));
+        let answer = answer.json();
+        let key = answer["key"].as_str().expect("a key").to_owned();
+        let key_id = answer["kept"]["id"].as_str().expect("its id").to_owned();
+        controller.start("main");
+        controller.wait_on_air("main", "long.mp4", SOON);
+        Self {
+            folder,
+            receiver,
+            controller,
+            ingest: format!("rtmp://{address}/live"),
+            key,
+            key_id,
+        }
+    }
+
+    pub(crate) fn new() -> Self {
+        Self::of(json!({}))
+    }
+
+    pub(crate) fn publish(&self, file: &Path, more: &[&str]) -> Child {
+        publish(file, more, &format!("{}/{}", self.ingest, self.key))
+    }
+
+    pub(crate) fn wait_kind(&self, kind: &str) -> Value {
+        let what = format!("{kind} on air");
+        let is = |status: &Value| status["on_air"]["kind"] == kind;
+        self.controller.wait("main", &what, SOON, is)
+    }
+
+    pub(crate) fn wait_input(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let status = self.controller.wait("main", what, SOON, |status| {
+            wanted(&status["live_inputs"][0])
+        });
+        status["live_inputs"][0].clone()
+    }
+
+    /// One unbroken session, whatever was shown in it.
+    pub(crate) fn assert_seamless(&self) {
+        let connection = self.receiver.only_connection();
+        Report::of(&connection.messages).assert_seamless(media::FPS);
+    }
+}
