@@ -7,16 +7,19 @@
 //! In a block, in this order: its items, its filler, the ordinary programme. Each takes the air when
 //! the one before has nothing (more) to play, so a block that is short or empty is never dark.
 
+mod resolved;
+mod standing;
 mod walk;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
+pub use self::resolved::Resolved;
+pub use self::standing::{BlockMark, Mark, Part, Standing};
 pub use self::walk::{ASSUMED_S, Stretch, Walk};
-use crate::item::{ItemSpec, Programme};
+use crate::item::Programme;
 use crate::playlist::{ListedObject, Orders, Playlist, Position, UpNext, shuffle};
-use crate::schedule::{Block, ORDINARY, OnEnd, Schedule};
+use crate::schedule::{OnEnd, Schedule};
 use crate::week::{Segment, Week};
 
 /// What is left of a block or of ordinary time is not worth an item when it is shorter than this:
@@ -33,16 +36,6 @@ pub struct Lineup {
     blocks: Vec<BlockLineup>,
 }
 
-/// Lines of a configuration resolved to objects.
-#[derive(Debug)]
-pub struct Resolved {
-    playlist: Playlist,
-    /// Keys that are named and not there.
-    missing: Vec<String>,
-    /// Keys that are named, or below a named prefix, and may not play here.
-    barred: Vec<String>,
-}
-
 #[derive(Debug)]
 struct BlockLineup {
     items: Resolved,
@@ -56,56 +49,6 @@ pub enum Known {
     Plays(Option<f64>),
     /// It does not play now and is passed over.
     Skipped,
-}
-
-/// Where a programme and its schedule stand.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// The ordinary programme; absent: at its beginning.
-    pub ordinary: Option<Mark>,
-    /// The block that was on air last.
-    pub block: Option<BlockMark>,
-    /// Seed of the ordinary programme's shuffle.
-    pub seed: u64,
-}
-
-/// A place in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
-    /// The item begun last.
-    pub position: Position,
-    /// It was left at this second of it and is to go on there; `None`: it is done with.
-    pub left_at_s: Option<f64>,
-}
-
-/// A place in one airing of a block.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BlockMark {
-    /// Name of the block.
-    pub name: String,
-    /// When this airing began by the schedule.
-    pub begins: Timestamp,
-    /// Whether `mark` is in the block's filler rather than among its items.
-    #[serde(default)]
-    pub filler: bool,
-    /// The place.
-    pub mark: Mark,
-}
-
-/// Whose list an item is from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
-    /// The ordinary programme's.
-    Ordinary,
-    /// A block's.
-    Block {
-        /// Its name.
-        name: String,
-        /// When this airing of it began by the schedule.
-        begins: Timestamp,
-        /// Its filler rather than its items.
-        filler: bool,
-    },
 }
 
 /// The answer.
@@ -157,28 +100,19 @@ impl Lineup {
         listing: &[ListedObject],
     ) -> Self {
         let schedule = programme.schedule.as_ref();
-        let blocks = schedule.iter().flat_map(|schedule| {
-            schedule.blocks.iter().map(|block| BlockLineup {
-                items: Resolved::new(
-                    &as_programme(&block.items, block, block.repeats()),
-                    (schedule, &block.name),
-                    listing,
-                ),
-                filler: Resolved::new(
-                    &as_programme(&block.filler, block, true),
-                    (schedule, &block.name),
-                    listing,
-                ),
+        let blocks = schedule.into_iter().flat_map(|schedule| {
+            schedule.blocks.iter().map(move |block| {
+                let (items, filler) = (&block.items[..], &block.filler[..]);
+                let of = (schedule, block);
+                BlockLineup {
+                    items: Resolved::of_block((items, block.repeats()), of, listing),
+                    filler: Resolved::of_block((filler, true), of, listing),
+                }
             })
         });
-        let everywhere = Schedule::everywhere();
         Self {
             blocks: blocks.collect(),
-            ordinary: Resolved::new(
-                programme,
-                (schedule.unwrap_or(&everywhere), ORDINARY),
-                listing,
-            ),
+            ordinary: Resolved::ordinary(programme, listing),
             schedule: schedule.zip(zone).map(|(schedule, zone)| {
                 let week = Week::new(schedule, zone);
                 (schedule.clone(), week)
@@ -304,7 +238,7 @@ impl Lineup {
         let mark = standing.ordinary.as_ref();
         let orders = &mut memory.ordinary;
         let seed = standing.seed;
-        match candidate(&self.ordinary.playlist, mark, seed, known, orders) {
+        match candidate(self.ordinary.playlist(), mark, seed, known, orders) {
             Candidate::Item(object, position, start_s) => Next::Item(NextItem {
                 object,
                 start_s,
@@ -347,7 +281,7 @@ impl Lineup {
             };
             let mark = same.filter(|mark| mark.filler == filler).map(|m| &m.mark);
             let orders = memory.orders(index, filler);
-            let found = candidate(&list.playlist, mark, seed, known, orders);
+            let found = candidate(list.playlist(), mark, seed, known, orders);
             let Candidate::Item(object, position, start_s) = found else {
                 continue;
             };
@@ -371,102 +305,6 @@ impl Lineup {
     }
 }
 
-// === impl Resolved ===
-
-impl Resolved {
-    fn new(
-        programme: &Programme,
-        (schedule, block): (&Schedule, &str),
-        listing: &[ListedObject],
-    ) -> Self {
-        let (all, missing) = Playlist::resolve(programme, listing);
-        let may = |object: &ListedObject| schedule.allows(&object.key, block);
-        let mut barred: Vec<String> = all
-            .objects()
-            .iter()
-            .filter(|object| !may(object))
-            .map(|object| object.key.clone())
-            .collect();
-        barred.sort_unstable();
-        barred.dedup();
-        let playlist = if barred.is_empty() {
-            all
-        } else {
-            let allowed: Vec<ListedObject> = listing.iter().filter(|o| may(o)).cloned().collect();
-            Playlist::resolve(programme, &allowed).0
-        };
-        Self {
-            playlist,
-            missing,
-            barred,
-        }
-    }
-
-    /// What plays.
-    pub fn objects(&self) -> &[ListedObject] {
-        self.playlist.objects()
-    }
-
-    /// Keys that are named and not there.
-    pub fn missing(&self) -> &[String] {
-        &self.missing
-    }
-
-    /// Keys that are there and may not play here.
-    pub fn barred(&self) -> &[String] {
-        &self.barred
-    }
-}
-
-// === impl Standing ===
-
-impl Standing {
-    /// Nothing has been played yet.
-    pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            ..Self::default()
-        }
-    }
-
-    /// The item of this key is on air and has got so far, if it is the one that was begun last.
-    pub fn has_reached(&mut self, key: &str, block: Option<&str>, position_s: f64) {
-        let mark = match block {
-            None => self.ordinary.as_mut(),
-            Some(name) => {
-                let block = self.block.as_mut().filter(|mark| mark.name == name);
-                block.map(|block| &mut block.mark)
-            }
-        };
-        if let Some(mark) = mark.filter(|mark| mark.position.key.as_deref() == Some(key)) {
-            mark.left_at_s = Some(position_s);
-        }
-    }
-
-    /// `position` of `part` has been begun, and is done with (`None`) or left at a second of it.
-    pub fn note(&mut self, part: &Part, position: Position, left_at_s: Option<f64>) {
-        let mark = Mark {
-            position,
-            left_at_s,
-        };
-        match part {
-            Part::Ordinary => self.ordinary = Some(mark),
-            Part::Block {
-                name,
-                begins,
-                filler,
-            } => {
-                self.block = Some(BlockMark {
-                    name: name.clone(),
-                    begins: *begins,
-                    filler: *filler,
-                    mark,
-                });
-            }
-        }
-    }
-}
-
 // === impl Memory ===
 
 impl Memory {
@@ -476,19 +314,6 @@ impl Memory {
             self.of_list = Orders::default();
         }
         &mut self.of_list
-    }
-}
-
-// === impl Schedule ===
-
-impl Schedule {
-    /// One that allows everything, for a programme without.
-    fn everywhere() -> Self {
-        Self {
-            timezone: String::new(),
-            blocks: Vec::new(),
-            metadata: std::collections::BTreeMap::new(),
-        }
     }
 }
 
@@ -543,13 +368,4 @@ fn overruns(known: Known, start_s: f64, at: Timestamp, segment: &Segment) -> boo
 /// Another for each airing, the same for everybody.
 fn seed_of(name: &str, begins: Timestamp) -> u64 {
     shuffle::rank(begins.as_second().cast_unsigned(), 0, name, 0)
-}
-
-fn as_programme(items: &[ItemSpec], block: &Block, repeat: bool) -> Programme {
-    Programme {
-        items: items.to_vec(),
-        order: block.order,
-        repeat,
-        schedule: None,
-    }
 }
