@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
@@ -12,10 +12,7 @@ use nix::unistd::mkfifo;
 use serde_json::Value;
 
 use super::site::{Controller, SOON, Site, until};
-use super::workers;
-
-/// Far less than the pipe is kept shut.
-const AT_ONCE: Duration = Duration::from_secs(2);
+use super::{AT_ONCE, workers};
 
 /// A controller whose stream has been started, and hangs in being made.
 async fn launching(site: &Site) -> Controller<'_> {
