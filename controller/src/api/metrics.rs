@@ -50,6 +50,77 @@ enum Kind {
     Counter,
 }
 
+/// Name, kind, help and value of what is told of each destination.
+type OfDestination = (
+    &'static str,
+    Kind,
+    &'static str,
+    fn(&DestinationReport) -> Option<f64>,
+);
+
+const OF_DESTINATION: [OfDestination; 10] = [
+    (
+        "destination_retry_count",
+        Kind::Gauge,
+        "Failed tries since the last minute of health.",
+        |d| Some(d.retry_count.into()),
+    ),
+    (
+        "destination_bitrate_kbps",
+        Kind::Gauge,
+        "Mean of the last seconds.",
+        |d| Some(d.bitrate_kbps.into()),
+    ),
+    (
+        "destination_sent_media_seconds",
+        Kind::Gauge,
+        "Media handed over in this connection.",
+        |d| Some(d.sent_media_s),
+    ),
+    (
+        "destination_bytes_acked",
+        Kind::Gauge,
+        "Bytes the peer acknowledged in this connection.",
+        |d| d.bytes_acked.map(|bytes| bytes as f64),
+    ),
+    (
+        "destination_unacked_bytes",
+        Kind::Gauge,
+        "Bytes written to the connection that the peer has not acknowledged.",
+        |d| d.unacked_bytes.map(|bytes| bytes as f64),
+    ),
+    (
+        "destination_rtt_seconds",
+        Kind::Gauge,
+        "Smoothed round trip to the peer.",
+        |d| d.rtt_ms.map(|ms| ms / 1000.0),
+    ),
+    (
+        "destination_retransmits",
+        Kind::Gauge,
+        "Segments sent again in this connection.",
+        |d| d.retransmits.map(|segments| segments as f64),
+    ),
+    (
+        "destination_behind_seconds",
+        Kind::Gauge,
+        "Media that has come and that the peer has not acknowledged.",
+        |d| Some(d.behind_s),
+    ),
+    (
+        "destination_dropped_frames_total",
+        Kind::Counter,
+        "Video frames dropped because the destination was too slow.",
+        |d| Some(d.dropped_frames as f64),
+    ),
+    (
+        "destination_connections_total",
+        Kind::Counter,
+        "Connections made since the worker started.",
+        |d| Some(d.connections as f64),
+    ),
+];
+
 /// Metrics for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, content_type = "text/plain; version=0.0.4", body = String),
@@ -155,70 +226,7 @@ fn of_destinations(to: &mut Exposition, streams: &[StreamStatus]) {
             );
         }
     }
-    type Read = fn(&DestinationReport) -> Option<f64>;
-    let families: [(&str, Kind, &str, Read); 10] = [
-        (
-            "destination_retry_count",
-            Kind::Gauge,
-            "Failed tries since the last minute of health.",
-            |d| Some(d.retry_count.into()),
-        ),
-        (
-            "destination_bitrate_kbps",
-            Kind::Gauge,
-            "Mean of the last seconds.",
-            |d| Some(d.bitrate_kbps.into()),
-        ),
-        (
-            "destination_sent_media_seconds",
-            Kind::Gauge,
-            "Media handed over in this connection.",
-            |d| Some(d.sent_media_s),
-        ),
-        (
-            "destination_bytes_acked",
-            Kind::Gauge,
-            "Bytes the peer acknowledged in this connection.",
-            |d| d.bytes_acked.map(|bytes| bytes as f64),
-        ),
-        (
-            "destination_unacked_bytes",
-            Kind::Gauge,
-            "Bytes written to the connection that the peer has not acknowledged.",
-            |d| d.unacked_bytes.map(|bytes| bytes as f64),
-        ),
-        (
-            "destination_rtt_seconds",
-            Kind::Gauge,
-            "Smoothed round trip to the peer.",
-            |d| d.rtt_ms.map(|ms| ms / 1000.0),
-        ),
-        (
-            "destination_retransmits",
-            Kind::Gauge,
-            "Segments sent again in this connection.",
-            |d| d.retransmits.map(|segments| segments as f64),
-        ),
-        (
-            "destination_behind_seconds",
-            Kind::Gauge,
-            "Media that has come and that the peer has not acknowledged.",
-            |d| Some(d.behind_s),
-        ),
-        (
-            "destination_dropped_frames_total",
-            Kind::Counter,
-            "Video frames dropped because the destination was too slow.",
-            |d| Some(d.dropped_frames as f64),
-        ),
-        (
-            "destination_connections_total",
-            Kind::Counter,
-            "Connections made since the worker started.",
-            |d| Some(d.connections as f64),
-        ),
-    ];
-    for (name, kind, help, read) in families {
+    for (name, kind, help, read) in OF_DESTINATION {
         to.family(name, kind, help);
         for (stream, destination) in each_destination(streams) {
             if let Some(value) = read(destination) {
