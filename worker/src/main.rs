@@ -28,29 +28,23 @@ const THREADS: usize = 2;
 #[derive(Debug, Parser)]
 #[command(name = "stream-worker", version)]
 struct Args {
-    #[command(flatten)]
-    what: What,
+    /// The job, as the controller writes it. Secrets are read from standard input, or from the
+    /// environment when that is empty or a terminal. With the others it tells only whose worker this
+    /// is, to those who look at processes.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["check_resume", "resume"])]
+    job: Option<PathBuf>,
+    /// Says whether this program could go on from the hand-over at this descriptor.
+    #[arg(long, value_name = "FD", conflicts_with = "resume", hide = true)]
+    check_resume: Option<i32>,
+    /// Goes on from the hand-over at this descriptor, as the process that wrote it.
+    #[arg(long, value_name = "FD", hide = true)]
+    resume: Option<i32>,
     /// With --resume: the descriptor of the program this process was before.
     #[arg(long, value_name = "FD", requires = "resume", hide = true)]
     previous: Option<i32>,
     /// With --resume: why another program did not go on.
     #[arg(long, value_name = "WHY", requires = "resume", hide = true)]
     fell_back: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct What {
-    /// The job, as the controller writes it. Secrets are read from standard input, or from the
-    /// environment when that is empty or a terminal.
-    #[arg(long, value_name = "FILE")]
-    job: Option<PathBuf>,
-    /// Says whether this program could go on from the hand-over at this descriptor.
-    #[arg(long, value_name = "FD", hide = true)]
-    check_resume: Option<i32>,
-    /// Goes on from the hand-over at this descriptor, as the process that wrote it.
-    #[arg(long, value_name = "FD", hide = true)]
-    resume: Option<i32>,
 }
 
 fn main() -> ExitCode {
@@ -68,16 +62,10 @@ fn main() -> ExitCode {
             });
         }
     };
-    match args.what {
-        What {
-            check_resume: Some(document),
-            ..
-        } => check(document),
-        What {
-            resume: Some(document),
-            ..
-        } => supervise::spawner_here(|| take_over(document, args.previous, args.fell_back)),
-        What { job, .. } => begin(&job.unwrap_or_default()),
+    match (args.check_resume, args.resume) {
+        (Some(document), _) => check(document),
+        (None, Some(document)) => supervise::spawner_here(|| take_over(document, args)),
+        (None, None) => begin(&args.job.unwrap_or_default()),
     }
 }
 
@@ -108,7 +96,13 @@ fn begin(job: &Path) -> ExitCode {
 
 /// Goes on as the program this process has just become. Until [`Taken`] is there nothing of the
 /// hand-over was touched, and the program before can have it back.
-fn take_over(document: i32, previous: Option<i32>, fell_back: Option<String>) -> ExitCode {
+fn take_over(document: i32, args: Args) -> ExitCode {
+    let Args {
+        job,
+        previous,
+        fell_back,
+        ..
+    } = args;
     let is_last = fell_back.is_some();
     let prepared = std::panic::catch_unwind(|| prepare_to_take_over(document, fell_back));
     let why_not = match prepared {
@@ -123,7 +117,7 @@ fn take_over(document: i32, previous: Option<i32>, fell_back: Option<String>) ->
     };
     let mut error = anyhow::anyhow!(why_not.clone());
     if let (Some(previous), false) = (previous, is_last) {
-        let failed = upgrade::fall_back(previous, document, &why_not);
+        let failed = upgrade::fall_back(previous, document, job.as_deref(), &why_not);
         error = error.context(format!("the program before cannot be had back: {failed}"));
     }
     unusable(&error);

@@ -86,8 +86,9 @@ impl Upgrader {
         let logs = self.logs.last(usize::MAX);
         let document = Document::rehearsal(rehearsal, &self.secrets, logs)?;
         let memfd = document.write().map_err(DocumentError::from)?;
+        let job = job_file(&document);
         drop(document);
-        check(program, memfd).await.map_err(|reason| {
+        check(program, memfd, &job).await.map_err(|reason| {
             tracing::error!(program = %program.display(), "the worker is not upgraded: {reason}");
             UpgradeError::Refused {
                 program: program.to_owned(),
@@ -101,9 +102,9 @@ impl Upgrader {
 }
 
 /// Asks `program` whether it can go on from the document in `memfd`.
-async fn check(program: &Path, memfd: OwnedFd) -> Result<(), String> {
+async fn check(program: &Path, memfd: OwnedFd, job: &str) -> Result<(), String> {
     let spec = Spec::new(program)
-        .args(["--check-resume", &CHECK_FD.to_string()])
+        .args(["--check-resume", &CHECK_FD.to_string(), "--job", job])
         .fd(memfd, CHECK_FD);
     let captured = supervise::capture(spec, CHECK_LIMITS).await;
     let captured = captured.map_err(|error| match std::error::Error::source(&error) {
@@ -144,6 +145,8 @@ pub fn become_program(program: &Path, document: &Document) -> String {
                 memfd.as_raw_fd().to_string(),
                 "--previous".to_owned(),
                 running.as_raw_fd().to_string(),
+                "--job".to_owned(),
+                job_file(document),
             ],
             keep,
         }))
@@ -155,20 +158,31 @@ pub fn become_program(program: &Path, document: &Document) -> String {
 }
 
 /// Becomes the program again that this process was before, with the same document: this one cannot
-/// go on from it. Returns only when that failed. Blocks.
-pub fn fall_back(previous: i32, document: i32, reason: &str) -> std::io::Error {
+/// go on from it. `job` is what that one named as its job, so that it knows the argument. Returns only
+/// when that failed. Blocks.
+pub fn fall_back(previous: i32, document: i32, job: Option<&Path>, reason: &str) -> std::io::Error {
+    let mut args = vec![
+        "stream-worker".to_owned(),
+        "--resume".to_owned(),
+        document.to_string(),
+        "--previous".to_owned(),
+        previous.to_string(),
+        "--fell-back".to_owned(),
+        reason.chars().take(300).collect(),
+    ];
+    if let Some(job) = job {
+        args.extend(["--job".to_owned(), job.display().to_string()]);
+    }
     reexec::become_image(Image {
         program: format!("/proc/self/fd/{previous}").into(),
-        args: vec![
-            "stream-worker".to_owned(),
-            "--resume".to_owned(),
-            document.to_string(),
-            "--previous".to_owned(),
-            previous.to_string(),
-            "--fell-back".to_owned(),
-            reason.chars().take(300).collect(),
-        ],
+        args,
         // Nothing else was touched yet.
         keep: vec![document, previous],
     })
+}
+
+/// By which a worker is known among the processes of a machine, as when its controller started it.
+fn job_file(document: &Document) -> String {
+    let job = &document.job;
+    job.layout().job(&job.stream_id).display().to_string()
 }
