@@ -203,6 +203,7 @@ impl Notes {
     pub fn mark_bad(&self, position: &Position, version: &str, error: ErrorReport) {
         let Some(key) = &position.key else { return };
         let mut book = self.0.lock();
+        let look_before = book.next_look();
         let is_new = book.mark_bad(
             position,
             version,
@@ -210,7 +211,11 @@ impl Notes {
             (Instant::now(), Timestamp::now()),
         );
         let retry_count = book.retries(key);
+        let look_moved = book.next_look() != look_before;
         drop(book);
+        if look_moved {
+            self.0.look.notify_one();
+        }
         if is_new {
             tracing::error!(
                 key,

@@ -1,6 +1,7 @@
 //! What is known of the programme's objects, and what follows from it. Pure: `now` is an argument.
 
 mod frozen;
+mod note;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +16,14 @@ use storage::model::report::{ItemProblem, ProgrammeReport};
 use tokio::time::Instant;
 
 pub use frozen::FrozenBook;
+pub use note::Note;
 
-/// The bucket is looked at again this often while it has nothing to play.
+/// The bucket is looked at again this often, or more often, while it has nothing to play.
 pub const EMPTY_LOOK: Duration = Duration::from_secs(60);
+/// … when that has just begun, and when an object that was listed is not there.
+const SOON_LOOK: Duration = Duration::from_secs(2);
+/// What an empty bucket keeps off air longer than it was empty: a fifth of that.
+const EMPTY_SHARE: u32 = 5;
 /// … after it could not be listed.
 pub const FAILED_LOOK: Duration = Duration::from_secs(10);
 /// … while all is well; also at each new round.
@@ -26,6 +32,10 @@ pub const ROUTINE_LOOK: Duration = Duration::from_secs(300);
 const ROUND_LOOK: Duration = Duration::from_secs(60);
 /// An item that failed is not tried again before, however short the rounds are.
 const RETRY_ITEM: Duration = Duration::from_secs(60);
+/// … unless it was only not there: doubled with each time, up to the other.
+const RETRY_GONE: Duration = Duration::from_secs(2);
+/// Type of the error of an object that is not there.
+const GONE: &str = "no_such_key";
 /// So many skipped in a row count as a whole round.
 const MAX_SKIPS: usize = 1_000;
 
@@ -59,6 +69,8 @@ pub struct Book {
     listed_at: Option<Timestamp>,
     last_look: Option<Instant>,
     next_look: Instant,
+    /// The bucket has nothing to play since.
+    empty_since: Option<Instant>,
     /// Why the last look brought nothing.
     error: Option<ErrorReport>,
     newest_round: u64,
@@ -79,23 +91,6 @@ struct Bad {
     error: ErrorReport,
 }
 
-/// What a look brought that the operator should read, once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Note {
-    /// Nothing that was not known.
-    Nothing,
-    /// The number of playable items is new.
-    Items {
-        /// How many there are.
-        count: usize,
-        /// Keys that are named but not there, when those are new.
-        missing: Vec<String>,
-    },
-    /// Nothing can be played, for a reason that is new.
-    Trouble(ErrorReport),
-}
-
 // === impl Book ===
 
 impl Book {
@@ -111,6 +106,7 @@ impl Book {
             listed_at: None,
             last_look: None,
             next_look: now,
+            empty_since: None,
             error: None,
             newest_round: 0,
             starved_until: None,
@@ -182,9 +178,11 @@ impl Book {
         let newly_missing: Vec<String> = missing.difference(&self.missing).cloned().collect();
         self.missing = missing;
         if count == 0 {
-            self.next_look = now + EMPTY_LOOK;
+            let empty = now.duration_since(*self.empty_since.get_or_insert(now));
+            self.next_look = now + (empty / EMPTY_SHARE).clamp(SOON_LOOK, EMPTY_LOOK);
             return self.trouble(nothing_to_play(&self.programme));
         }
+        self.empty_since = None;
         self.next_look = now + ROUTINE_LOOK;
         let recovered = self.error.take().is_some();
         if items_before == Some(count) && newly_missing.is_empty() && !recovered {
@@ -239,8 +237,7 @@ impl Book {
         }
         self.next_look = self.next_look.min(now + EMPTY_LOOK);
         // Asked again many times a second while the slate is on, over as many items as there are.
-        let soonest = self.bad.values().map(|bad| bad.since + RETRY_ITEM).min();
-        self.starved_until = soonest;
+        self.starved_until = self.bad.values().map(Bad::again).min();
         UpNext::Empty
     }
 
@@ -264,6 +261,11 @@ impl Book {
             at,
             error: error.clone(),
         };
+        if bad.is_gone() {
+            // What was listed holds no longer.
+            let soonest = self.last_look.map_or(now, |last| last + SOON_LOOK);
+            self.next_look = self.next_look.min(soonest.max(now));
+        }
         self.bad.insert(key.clone(), bad);
         before.is_none_or(|bad| bad.error.error_type != error.error_type)
     }
@@ -319,8 +321,9 @@ impl Book {
 
     fn is_skipped(&self, object: &ListedObject, position: &Position, now: Instant) -> bool {
         self.bad.get(&object.key).is_some_and(|bad| {
-            let lately = bad.round == position.round || now < bad.since + RETRY_ITEM;
-            bad.version == object.version && lately
+            // What was not there may be again before its turn comes round.
+            let its_turn_was = bad.round == position.round && !bad.is_gone();
+            bad.version == object.version && (its_turn_was || now < bad.again())
         })
     }
 
@@ -356,31 +359,20 @@ impl Book {
     }
 }
 
-// === impl Note ===
+// === impl Bad ===
 
-impl Note {
-    /// Writes it to the log.
-    pub fn log(&self) {
-        match self {
-            Self::Nothing => {}
-            Self::Items { count, missing } => {
-                tracing::info!(items = count, "programme listed");
-                for key in missing {
-                    let error = not_there(key);
-                    let error_type = &error.error_type;
-                    tracing::warn!(key, error_type, hint = error.hint, "{}", error.message);
-                }
-            }
-            Self::Trouble(error) => tracing::error!(
-                error_type = error.error_type,
-                // Told when it is new; the tries that follow are silent.
-                retry_count = 0,
-                will_retry = true,
-                hint = error.hint,
-                "nothing to play: {}",
-                error.message
-            ),
-        }
+impl Bad {
+    fn is_gone(&self) -> bool {
+        self.error.error_type == GONE
+    }
+
+    /// Not to be tried before.
+    fn again(&self) -> Instant {
+        let wait = match self.is_gone() {
+            true => (RETRY_GONE * (1 << self.retries.min(8))).min(RETRY_ITEM),
+            false => RETRY_ITEM,
+        };
+        self.since + wait
     }
 }
 
@@ -398,14 +390,14 @@ fn nothing_to_play(programme: &Programme) -> ErrorReport {
         error_type: "programme_empty".to_owned(),
         message: format!("no playable object in {}", names.join(", ")),
         hint: "Upload video files (STORAGE_EXTENSIONS says which are taken), or correct the \
-               programme; the bucket is looked at again every 60 s."
+               programme; the bucket is looked at again at least every 60 s."
             .to_owned(),
     }
 }
 
 fn not_there(key: &str) -> ErrorReport {
     ErrorReport {
-        error_type: "no_such_key".to_owned(),
+        error_type: GONE.to_owned(),
         message: format!("{key} is in the programme but not in the bucket"),
         hint: "Upload it, or take it out of the programme; keys are case-sensitive and below \
                STORAGE_PREFIX."

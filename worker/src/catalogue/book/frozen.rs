@@ -25,6 +25,8 @@ pub struct FrozenBook {
     last_look: Option<Instant>,
     #[serde(with = "crate::handover::instant")]
     next_look: Instant,
+    #[serde(default, with = "crate::handover::instant::option")]
+    empty_since: Option<Instant>,
     error: Option<ErrorReport>,
     newest_round: u64,
     #[serde(with = "crate::handover::instant::option")]
@@ -44,6 +46,7 @@ impl Book {
             listed_at: self.listed_at,
             last_look: self.last_look,
             next_look: self.next_look,
+            empty_since: self.empty_since,
             error: self.error.clone(),
             newest_round: self.newest_round,
             starved_until: self.starved_until,
@@ -65,6 +68,7 @@ impl Book {
             listed_at: frozen.listed_at,
             last_look: frozen.last_look,
             next_look: frozen.next_look,
+            empty_since: frozen.empty_since,
             error: frozen.error,
             newest_round: frozen.newest_round,
             starved_until: frozen.starved_until,

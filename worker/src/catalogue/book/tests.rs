@@ -68,13 +68,19 @@ fn the_first_look_is_due_at_once_and_a_routine_one_after_five_minutes() {
 }
 
 #[test]
-fn an_empty_bucket_is_said_once_and_looked_at_every_minute() {
+fn an_empty_bucket_is_said_once_and_looked_at_at_least_every_minute() {
     let (mut book, now) = book(&[]);
-    assert_eq!(book.next_look(), now + EMPTY_LOOK);
     assert_eq!(book.report().error.unwrap().error_type, "programme_empty");
-    let later = now + EMPTY_LOOK;
-    assert_eq!(book.looked(listing(&[]), (later, at())), Note::Nothing);
-    assert_eq!(book.next_look(), later + EMPTY_LOOK);
+    let mut empty = Duration::ZERO;
+    while empty < Duration::from_secs(900) {
+        let pause = book.next_look().duration_since(now + empty);
+        let a_fifth = Duration::from_secs(2).max(empty / 5);
+        assert_eq!(pause, a_fifth.min(EMPTY_LOOK), "after {empty:?}");
+        empty += pause;
+        let again = book.looked(listing(&[]), (now + empty, at()));
+        assert_eq!(again, Note::Nothing);
+    }
+    let later = now + empty;
     let filled = book.looked(listing(&["a.mp4"]), (later, at()));
     let expected = Note::Items {
         count: 1,
@@ -82,6 +88,35 @@ fn an_empty_bucket_is_said_once_and_looked_at_every_minute() {
     };
     assert_eq!(filled, expected);
     assert_eq!(book.report().error, None);
+    let _emptied = book.looked(listing(&[]), (later, at()));
+    let soon = later + Duration::from_secs(2);
+    assert_eq!(book.next_look(), soon, "another time, from the beginning");
+}
+
+#[test]
+fn an_item_that_is_not_there_is_looked_for_at_once_and_tried_again_soon() {
+    let (mut book, listed) = book(&["a"]);
+    let now = listed + Duration::from_secs(100);
+    let (_, position) = item(book.up_next(From::Start { seed: 0 }, now));
+    book.mark_bad(&position, "1", &error("no_such_key"), (now, at()));
+    assert_eq!(book.next_look(), now);
+    let _still_listed = book.looked(listing(&["a"]), (now, at()));
+    assert_eq!(book.up_next(From::At(&position), now), UpNext::Empty);
+    let soon = now + Duration::from_secs(2);
+    assert_eq!(item(book.up_next(From::At(&position), soon)).0, "a");
+    // It never comes: the tries get rare, and so do the looks.
+    let mut at_s = 2;
+    for wait in [4, 8, 16, 32, 60, 60] {
+        let tried = now + Duration::from_secs(at_s);
+        book.mark_bad(&position, "1", &error("no_such_key"), (tried, at()));
+        assert_eq!(book.next_look(), tried);
+        let _still_listed = book.looked(listing(&["a"]), (tried, at()));
+        let early = tried + Duration::from_secs(wait - 1);
+        assert_eq!(book.up_next(From::At(&position), early), UpNext::Empty);
+        at_s += wait;
+        let due = now + Duration::from_secs(at_s);
+        assert_eq!(item(book.up_next(From::At(&position), due)).0, "a");
+    }
 }
 
 #[test]
