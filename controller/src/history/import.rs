@@ -89,7 +89,8 @@ impl Import {
     }
 
     /// Parts that were read to their ends and that nobody writes any more, with their files.
-    /// `alive`: the worker that wrote the newest part lives.
+    /// `alive`: the worker that was heard of last lives. Of a worker whose first line is still to come
+    /// nothing was heard, so a newest part of which nothing was read is left to it.
     pub(super) fn finished(&self, stream: &StreamId, alive: bool) -> Vec<(Part, PathBuf)> {
         let dir = self.layout.air_dir(stream);
         let parts = journal::parts(&dir).unwrap_or_default();
@@ -99,7 +100,10 @@ impl Import {
             name,
         });
         parts
-            .filter(|part| !alive || Some(part.name) != newest)
+            .filter(|part| {
+                let is_heard_of = self.places.contains_key(part);
+                Some(part.name) != newest || (!alive && is_heard_of)
+            })
             .map(|part| {
                 let path = dir.join(part.name.to_string());
                 (part, path)

@@ -137,7 +137,7 @@ async fn incidents(history: &History) -> Vec<Incident> {
         limit: 100,
     };
     // The file is opened by the thread's first turn.
-    for _ in 0..200 {
+    for _ in 0..1_000 {
         match history.incidents(asked.clone()).await {
             Ok(found) => return found.incidents,
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -206,6 +206,41 @@ async fn a_controller_that_was_away_reads_everything_once_and_a_dead_worker_ends
     let uptime = history.uptime(Window::Day, None).await.unwrap();
     let out = &uptime.streams[0].destinations[0];
     assert_eq!((out.gaps, out.dark_s), (2, crashed_s + 1.5));
+}
+
+#[tokio::test]
+async fn a_part_of_which_the_first_line_is_still_to_come_is_left_to_its_worker() {
+    let mut site = Site::new();
+    let history = site.history();
+    site.want(&history, 0);
+    site.begin(1, 1_000, Some(moment::boot_id()));
+    incidents(&history).await;
+    let gone = What::Gone {
+        worker: "w1".into(),
+        cause: DarkCause::Operator,
+        error_type: None,
+    };
+    history.saw_at(&main(), site.moment(3_000), gone);
+    let mut create = fs::OpenOptions::new();
+    let create = create.append(true).create_new(true);
+    let mut part = create.open(site.part(2)).unwrap();
+    incidents(&history).await;
+    assert!(
+        !site.part(1).exists(),
+        "read to its end, and nobody writes it"
+    );
+    part.write_all(b"{\"v\":").unwrap();
+    incidents(&history).await;
+    assert!(site.part(2).exists(), "its worker is about to write to it");
+
+    part.set_len(0).unwrap();
+    site.begin(2, 5_000, Some(moment::boot_id()));
+    let told = told(&incidents(&history).await, &site);
+    let all = [
+        (3_000, 2.5, DarkCause::Operator),
+        (0, 1.5, DarkCause::Starting),
+    ];
+    assert_eq!(told, all);
 }
 
 async fn transitions(history: &History, limit: usize) -> Transitions {
@@ -377,7 +412,7 @@ async fn a_disk_that_cannot_be_written_loses_nothing_and_is_found_again() {
     site.want(&history, 0);
     site.begin(1, 1_000, Some(moment::boot_id()));
     let mut fault = None;
-    for _ in 0..200 {
+    for _ in 0..1_000 {
         fault = history.fault();
         if fault.is_some() {
             break;
@@ -389,7 +424,7 @@ async fn a_disk_that_cannot_be_written_loses_nothing_and_is_found_again() {
 
     fs::remove_dir(&file).unwrap();
     // It is tried again every five seconds.
-    for _ in 0..200 {
+    for _ in 0..600 {
         if history.fault().is_none() {
             break;
         }
