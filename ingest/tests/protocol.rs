@@ -16,7 +16,7 @@ use rml_rtmp::rml_amf0::Amf0Value;
 use rml_rtmp::time::RtmpTimestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 const KEYFRAME: &[u8] = &[0x17, 1, 0, 0, 0, 1, 2, 3];
 
 /// An encoder that says what it is told to.

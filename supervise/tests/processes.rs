@@ -64,7 +64,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waited)
+    tokio::time::timeout(Duration::from_secs(40), waited)
         .await
         .unwrap_or_else(|_| panic!("never happened: {what}"));
 }

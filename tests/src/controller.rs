@@ -17,7 +17,7 @@ use crate::process::{self, Child, LastWill, Process};
 use crate::wait;
 
 /// How long a call may take; a stop may take its whole ladder of signals.
-const CALL_LIMIT: Duration = Duration::from_secs(20);
+const CALL_LIMIT: Duration = Duration::from_secs(40);
 
 /// A controller about to be started: directories, variables and configuration.
 #[derive(Debug)]
@@ -285,7 +285,7 @@ impl Controller {
     pub fn start_second(&self) -> (i32, String) {
         let before = self.controller_log().len();
         let (mut child, _) = launch(self.directory.path(), &self.variables, &self.under);
-        let status = child.wait(Duration::from_secs(5));
+        let status = child.wait(CALL_LIMIT);
         let said = self.controller_log().split_off(before);
         (process::code(status), said)
     }
@@ -372,7 +372,7 @@ fn launch(
     command.stdout(append(&log)).stderr(append(&log));
     command.current_dir(directory);
     let mut child = Child::spawn(&mut command);
-    let found = wait::within(Duration::from_secs(10), || {
+    let found = wait::within(CALL_LIMIT, || {
         let said = read(&log).split_off(before);
         match said.lines().find_map(serving_at) {
             Some(address) => Some(Some(address)),

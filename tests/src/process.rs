@@ -81,7 +81,7 @@ impl Child {
     /// Kills it and waits.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
-        self.wait(Duration::from_secs(5));
+        self.wait(Duration::from_secs(30));
     }
 }
 
@@ -210,6 +210,17 @@ pub fn all() -> Vec<Process> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(Process::read)
         .collect()
+}
+
+/// The workers among `processes`, without those that have ended. A worker's child has its parent's name
+/// and arguments until it becomes the FFmpeg it is started for, and is none.
+pub fn workers(processes: &[Process]) -> Vec<&Process> {
+    let is_named = |process: &&Process| process.name == "stream-worker";
+    let named: Vec<i32> = processes.iter().filter(is_named).map(|p| p.pid).collect();
+    let is_one = |process: &&Process| {
+        !matches!(process.state, 'Z' | 'X') && !named.contains(&process.parent)
+    };
+    processes.iter().filter(is_named).filter(is_one).collect()
 }
 
 /// `root`, those whose arguments name `mark`, and everything that descends from either.

@@ -22,8 +22,8 @@ use crate::process::{self, Child, Process};
 use crate::wait;
 
 const BOOT: &str = include_str!("systemd/boot.sh");
-const BOOT_LIMIT: Duration = Duration::from_secs(30);
-const CALL_LIMIT: Duration = Duration::from_secs(20);
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+const CALL_LIMIT: Duration = Duration::from_secs(40);
 /// The unit.
 pub const UNIT: &str = "stream-controller.service";
 /// The unit that holds its address.
@@ -254,10 +254,9 @@ impl Service {
     /// The worker's process id, as this side sees it.
     pub fn worker(&self) -> i32 {
         let processes = self.machine.processes();
-        let mut workers = processes.iter().filter(|p| p.name == "stream-worker");
-        let worker = workers.next().expect("a worker").pid;
-        assert!(workers.next().is_none(), "two workers: {processes:#?}");
-        worker
+        let workers = process::workers(&processes);
+        assert_eq!(workers.len(), 1, "one worker: {workers:#?}");
+        workers[0].pid
     }
 
     /// The last part of a process's control group.

@@ -100,10 +100,7 @@ fn an_interrupted_drill_leaves_nothing_behind() {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut drill = Child::spawn(&mut command);
     let mark = temporary.path();
-    let workers = || {
-        let family = process::family(None, mark);
-        family.iter().filter(|p| p.name == "stream-worker").count()
-    };
+    let workers = || process::workers(&process::family(None, mark)).len();
     e2e::wait::until("its worker is there", Duration::from_secs(60), || {
         (workers() == 1).then_some(())
     });

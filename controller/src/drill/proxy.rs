@@ -290,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(5);
+    const SOON: Duration = Duration::from_secs(30);
 
     /// A platform that says back what it hears.
     async fn echo() -> (SocketAddr, AbortOnDropHandle<()>) {
@@ -307,15 +307,16 @@ mod tests {
         (address, AbortOnDropHandle::new(task))
     }
 
-    async fn says_back(socket: &mut TcpStream) -> bool {
+    /// How long nothing is waited for.
+    const SILENCE: Duration = Duration::from_millis(500);
+
+    async fn says_back(socket: &mut TcpStream, within: Duration) -> bool {
         let mut byte = [0];
         let said = async {
             socket.write_all(b"x").await?;
             socket.read_exact(&mut byte).await
         };
-        timeout(Duration::from_millis(500), said)
-            .await
-            .is_ok_and(|said| said.is_ok())
+        timeout(within, said).await.is_ok_and(|said| said.is_ok())
     }
 
     #[tokio::test]
@@ -323,7 +324,7 @@ mod tests {
         let (platform, _echo) = echo().await;
         let proxy = Proxy::to(platform).unwrap();
         let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
-        assert!(says_back(&mut socket).await);
+        assert!(says_back(&mut socket, SOON).await);
 
         proxy.set(Way::Refused);
         let mut rest = [0; 8];
@@ -342,7 +343,7 @@ mod tests {
             }
         };
         let mut socket = timeout(SOON, again).await.unwrap();
-        assert!(says_back(&mut socket).await);
+        assert!(says_back(&mut socket, SOON).await);
         proxy.reset();
         let ended = timeout(SOON, socket.read(&mut rest)).await.unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
@@ -353,9 +354,9 @@ mod tests {
         let (platform, _echo) = echo().await;
         let proxy = Proxy::to(platform).unwrap();
         let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
-        assert!(says_back(&mut socket).await);
+        assert!(says_back(&mut socket, SOON).await);
         proxy.set(Way::Stalled);
-        assert!(!says_back(&mut socket).await);
+        assert!(!says_back(&mut socket, SILENCE).await);
         proxy.set(Way::Open);
         let mut rest = [0; 8];
         let ended = timeout(SOON, socket.read(&mut rest)).await.unwrap();
@@ -367,10 +368,10 @@ mod tests {
         let (platform, _echo) = echo().await;
         let proxy = Proxy::to(platform).unwrap();
         let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
-        assert!(says_back(&mut socket).await);
+        assert!(says_back(&mut socket, SOON).await);
         proxy.set(Way::HalfOpen);
         // Until the task has heard of it.
-        while says_back(&mut socket).await {}
+        while says_back(&mut socket, SILENCE).await {}
         let connect = timeout(
             Duration::from_millis(300),
             TcpStream::connect(proxy.address()),

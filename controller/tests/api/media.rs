@@ -108,7 +108,7 @@ async fn a_slow_look_does_not_hold_the_answer() {
     let asked = Instant::now();
     let list = server.get("/media").await.json();
     let took = asked.elapsed();
-    assert!(took < Duration::from_millis(5500), "{took:?}");
+    assert!(took < Duration::from_secs(30), "half of the look: {took:?}");
     assert_eq!(list["pending"], 1);
     assert_eq!(list["objects"][0]["fit"], json!({"how": "pending"}));
     assert_eq!(list["objects"][0]["size_bytes"], 8);

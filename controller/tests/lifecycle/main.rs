@@ -15,7 +15,6 @@ mod starts;
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -24,8 +23,8 @@ use site::{SOON, Site, is_alive, until};
 
 /// Far less than anything the controller waits for: nobody was waited for.
 const AT_ONCE: Duration = Duration::from_secs(5);
-/// Less than half of the five seconds between two looks at a worker: its end was told, not found.
-const TOLD: SignedDuration = SignedDuration::from_secs(2);
+/// Less than the five seconds between two looks at a worker: its end was told, not found.
+const TOLD: Duration = Duration::from_secs(3);
 
 fn kill(pid: i32, signal: Signal) {
     nix::sys::signal::kill(Pid::from_raw(pid), signal).unwrap();

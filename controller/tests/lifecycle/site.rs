@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Nothing here takes longer on a machine that is not on fire, unless a test says so.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 
 /// Directories that outlive the controllers of one test.
 pub(crate) struct Site {
@@ -205,6 +205,16 @@ impl Controller<'_> {
         .await;
         assert!(found.is_ok(), "not {state} but {last}");
         last
+    }
+
+    /// Waits until the end of a worker that was on air is noticed, the `restarts`th; the status then.
+    pub(crate) async fn noticed(&self, restarts: u64) -> Value {
+        until(SOON, "its end is noticed", async || {
+            let status = self.status().await;
+            let noticed = status["state"] == "backoff" || status["restarts"] == restarts;
+            noticed.then_some(status)
+        })
+        .await
     }
 
     /// Starts the stream and waits until it is on air; the worker's pid.

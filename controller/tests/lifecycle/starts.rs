@@ -48,7 +48,7 @@ async fn many_who_start_and_stop_at_once_leave_one_worker_or_none() {
             assert!(workers.len() <= 1, "{workers:?}");
         }
     };
-    timeout(Duration::from_secs(60), storm)
+    timeout(Duration::from_secs(120), storm)
         .await
         .expect("it ends");
     // Refused when it is stopped already.

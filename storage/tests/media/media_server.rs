@@ -100,7 +100,7 @@ async fn the_last_clone_closes_the_port() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), closed)
+    tokio::time::timeout(Duration::from_secs(30), closed)
         .await
         .unwrap();
 }

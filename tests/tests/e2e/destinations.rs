@@ -11,7 +11,7 @@ use e2e::viewer::Report;
 use e2e::wait;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 
 pub(super) fn to(name: &str, url: &str) -> Value {
     json!({ "name": name, "url": format!("{url}/key") })
@@ -73,7 +73,7 @@ fn a_bad_destination_never_disturbs_a_good_one() {
 
     let told = |index: usize, state: &str, kind: &str| {
         let what = format!("destination {index} {state} by {kind}");
-        let status = controller.wait("main", &what, Duration::from_secs(30), |status| {
+        let status = controller.wait("main", &what, SOON, |status| {
             let it = destination(status, index);
             it["state"] == state && it["error"]["type"] == kind
         });
@@ -89,7 +89,7 @@ fn a_bad_destination_never_disturbs_a_good_one() {
         (it["retry_count"].as_u64() >= Some(1)).then_some(it)
     });
     assert!(
-        stalled_at.elapsed() < Duration::from_secs(14),
+        stalled_at.elapsed() < Duration::from_secs(20),
         "{stalled:#}"
     );
     assert_eq!(controller.status("main")["state"], "degraded");
@@ -97,7 +97,7 @@ fn a_bad_destination_never_disturbs_a_good_one() {
     stalling.behave(Manners::Polite);
     let late = Receiver::start_at(closed_port);
     rejecting.behave(Manners::Polite);
-    controller.wait("main", "all live", Duration::from_secs(30), |status| {
+    controller.wait("main", "all live", SOON, |status| {
         (0..5).all(|index| destination(status, index)["state"] == "live")
     });
     controller.wait_state("main", "running", SOON);
@@ -106,10 +106,7 @@ fn a_bad_destination_never_disturbs_a_good_one() {
 
     let report = Report::of(&good.only_connection().messages);
     report.assert_seamless(media::FPS);
-    assert!(
-        report.longest_arrival_hole < Duration::from_millis(500),
-        "{report:?}"
-    );
+    report.assert_no_hole_over(Duration::from_millis(500));
     assert_eq!(dropping.media_connections(), 2);
     for receiver in [&late, &dropping, &stalling, &rejecting] {
         let last = receiver

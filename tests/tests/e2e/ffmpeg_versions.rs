@@ -12,7 +12,7 @@ use e2e::viewer::Report;
 use serde_json::json;
 use tempfile::TempDir;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(40);
 
 /// FFmpeg of that version as `scripts/test.sh` fetches it.
 fn ffmpeg(version: &str) -> Option<PathBuf> {

@@ -9,7 +9,7 @@ use e2e::rtmp::{Manners, Message, Receiver};
 use e2e::viewer::{self, Report};
 use e2e::{http, media, nginx::Nginx, s3::Bucket, s3::Fault, wait};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 
 fn publish(file: &Path, more: &[&str], url: &str) -> Child {
     let mut command = process::command("ffmpeg");
@@ -48,10 +48,10 @@ fn a_file_is_received_packet_for_packet_and_in_real_time() {
         let report = Report::of(&connection.messages);
         report.assert_seamless(media::FPS);
         assert!(
-            report.longest_arrival_hole < Duration::from_millis(200),
+            report.longest_arrival_hole < Duration::from_secs(1),
             "{report:?}"
         );
-        assert!(report.greatest_burst_ms < 300, "{report:?}");
+        assert!(report.greatest_burst_ms < 1_000, "{report:?}");
     }
 }
 

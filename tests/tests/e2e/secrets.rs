@@ -10,7 +10,7 @@ use e2e::s3::{Bucket, Fault};
 use e2e::{http, wait};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 
 #[test]
 fn no_secret_is_seen_in_processes_logs_answers_or_files() {

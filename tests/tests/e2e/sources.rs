@@ -12,7 +12,7 @@ use e2e::viewer::{self, Report};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 const HOLE: Duration = Duration::from_millis(500);
 /// Between keyframes of the long file.
 const GOP: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ fn a_killed_source_is_opened_again_where_it_was() {
     let source = controller.ffmpegs("/m/");
     assert_eq!(source.len(), 1, "one FFmpeg reads the item: {source:#?}");
     process::signal(source[0].pid, Signal::SIGKILL);
-    receiver.wait_for_span(20_000, Duration::from_secs(30));
+    receiver.wait_for_span(20_000, Duration::from_secs(60));
     let status = controller.status("main");
     assert_eq!(status["on_air"]["item"], "long.mp4", "{status:#}");
     controller.stop("main");
@@ -64,7 +64,7 @@ fn a_stalled_source_is_covered_by_the_slate_until_it_goes_on() {
     let status = controller.wait(
         "main",
         "the slate covers",
-        Duration::from_secs(40),
+        Duration::from_secs(60),
         |status| {
             is_slate(status)
                 && status["on_air"]["reason"]
@@ -74,7 +74,7 @@ fn a_stalled_source_is_covered_by_the_slate_until_it_goes_on() {
     );
     assert_eq!(status["state"], "degraded", "{status:#}");
     bucket.clear_faults();
-    controller.wait_on_air("main", "long.mp4", Duration::from_secs(75));
+    controller.wait_on_air("main", "long.mp4", Duration::from_secs(100));
     controller.wait_state("main", "running", SOON);
     let span_ms = receiver.look(|all| Report::of(&all[0].messages).span_ms);
     receiver.wait_for_span(span_ms + 2_000, SOON);
@@ -95,7 +95,7 @@ fn a_connection_that_breaks_again_and_again_is_not_noticed_by_the_viewer() {
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
-    receiver.wait_for_span(20_000, Duration::from_secs(40));
+    receiver.wait_for_span(20_000, Duration::from_secs(60));
     let reads = bucket
         .seen()
         .iter()
@@ -126,7 +126,7 @@ fn a_file_shorter_than_it_says_is_followed_by_the_next() {
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
-    controller.wait_on_air("main", "b.mp4", Duration::from_secs(25));
+    controller.wait_on_air("main", "b.mp4", SOON);
     controller.wait("main", "the lie is told", SOON, |status| {
         status["programme"]["problems"][0]["key"] == "a.mp4"
     });
@@ -146,19 +146,16 @@ fn a_bucket_that_fails_is_told_and_waited_for() {
         .start();
     bucket.fault("", Fault::Status(403));
     controller.start("main");
-    let status = controller.wait(
-        "main",
-        "the refusal is told",
-        Duration::from_secs(30),
-        |status| status["programme"]["error"]["type"] == "access_denied",
-    );
+    let status = controller.wait("main", "the refusal is told", SOON, |status| {
+        status["programme"]["error"]["type"] == "access_denied"
+    });
     assert!(
         is_slate(&status) || status["on_air"].is_null(),
         "{status:#}"
     );
     receiver.wait_for_span(2_000, SOON);
     bucket.clear_faults();
-    controller.wait("main", "an item", Duration::from_secs(75), |status| {
+    controller.wait("main", "an item", Duration::from_secs(100), |status| {
         status["on_air"]["kind"] == json!("programme")
     });
     controller.stop("main");

@@ -13,7 +13,7 @@ use e2e::viewer::{self, Report};
 use e2e::wait;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 const UPGRADES: usize = 10;
 
 /// An installed worker that can be replaced as `install.sh` does: by another file of the same name.
@@ -224,7 +224,7 @@ fn a_destination_that_waits_for_its_next_try_goes_on_waiting() {
     // Within the same minute, or at the two ends of one.
     let second_of = |it: &Value| it["next_retry_at"].as_str().unwrap()[17..21].parse::<f64>();
     let moved = (second_of(&after).unwrap() - second_of(&before).unwrap()).abs();
-    assert!(!(0.2..59.8).contains(&moved), "{before:#} {after:#}");
+    assert!(!(2.0..58.0).contains(&moved), "{before:#} {after:#}");
     controller.stop("main");
     Report::of(&receiver.only_connection().messages).assert_seamless(media::FPS);
 }

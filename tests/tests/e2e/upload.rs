@@ -12,7 +12,7 @@ use e2e::rtmp::Receiver;
 use e2e::s3::Bucket;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(40);
 
 /// Asks for an address and uploads to it, as a browser would.
 fn upload(controller: &Controller, key: &str, bytes: &[u8]) -> (String, Answer) {

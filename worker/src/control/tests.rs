@@ -290,7 +290,7 @@ async fn news_is_sent_and_mere_progress_is_not() {
         }
     }
     served.end.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(5), events.next()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(30), events.next()).await;
     assert!(ended.expect("the stream ends with the worker").is_none());
     served.task.await.expect("ends");
 }

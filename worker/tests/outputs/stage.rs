@@ -23,7 +23,7 @@ pub(crate) const KEY: &str = "CANARY-0f3a9d";
 /// What the job calls it.
 pub(crate) const KEY_ENV: &str = "PLATFORM_KEY";
 /// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Packets of a clip, and how long it is.
 #[derive(Debug, Clone)]

@@ -208,7 +208,7 @@ async fn closing_ends_an_ffmpeg_that_does_not_listen() {
     let begun = Instant::now();
     source.close().await;
     assert!(
-        begun.elapsed() < Duration::from_secs(2),
+        begun.elapsed() < Duration::from_secs(10),
         "{:?}",
         begun.elapsed()
     );

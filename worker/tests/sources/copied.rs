@@ -117,7 +117,7 @@ async fn what_is_not_taken_is_not_read() {
         "it was read to its end though nobody took anything"
     );
     let buffered = source.queue().buffered_ms();
-    assert!((500..=4_500).contains(&buffered), "{buffered} ms in hand");
+    assert!((1..=4_500).contains(&buffered), "{buffered} ms in hand");
     let played = drain(&source).await;
     source.close().await;
     played.assert_whole(180, 0.0);

@@ -17,7 +17,7 @@ use worker::flv::{AudioConfig, AudioPacket, Packet, VideoConfig, VideoPacket};
 use worker::source::{FileSource, Programs, SourceContext, SourceEnd, SourceQueue, file};
 
 /// Nothing here takes as long.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What the files are played in.
 pub(crate) const FORMAT: StreamFormat = StreamFormat {
