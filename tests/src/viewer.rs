@@ -147,6 +147,34 @@ pub fn passages(messages: &[Message], files: &[Vec<Tag>]) -> Vec<Passage> {
     found
 }
 
+/// A picture of a known file, as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// Index of the file in the list that was asked about.
+    pub file: usize,
+    /// When it presents in its file.
+    pub file_ms: i64,
+    /// When it presents on air.
+    pub air_ms: i64,
+    /// Its arrival.
+    pub arrived: Instant,
+}
+
+/// The pictures that name a place in one of `files`, as they came.
+pub fn shown(messages: &[Message], files: &[Vec<Tag>]) -> Vec<Shown> {
+    let places = places(files);
+    let known = messages.iter().filter_map(|message| {
+        let (file, tag) = places.get(&message.tag.digest)?;
+        (tag.track == Track::Video).then_some(Shown {
+            file: *file,
+            file_ms: tag.pts_ms,
+            air_ms: message.tag.pts_ms,
+            arrived: message.arrived,
+        })
+    });
+    known.collect()
+}
+
 /// Panics unless the pictures of `file` came in its order, with steps of no more than `gop` either
 /// way: one that was left in its middle went on where it was, or at the keyframe before.
 ///
@@ -155,15 +183,9 @@ pub fn assert_continues(messages: &[Message], file: &[Tag], gop: Duration) {
     // Pictures are sent in the order of decoding, which is this much off that of showing.
     const REORDER_MS: i64 = 150;
     let limit_ms = i64::try_from(gop.as_millis()).expect("a short limit") + REORDER_MS;
-    let files = [file.to_vec()];
-    let places = places(&files);
-    let shown: Vec<i64> = messages
-        .iter()
-        .filter_map(|message| places.get(&message.tag.digest))
-        .filter(|(_, tag)| tag.track == Track::Video)
-        .map(|(_, tag)| tag.pts_ms)
-        .collect();
-    let steps = shown.windows(2).map(|pair| (pair[0], pair[1] - pair[0]));
+    let shown = shown(messages, &[file.to_vec()]);
+    let pairs = shown.windows(2);
+    let steps = pairs.map(|pair| (pair[0].file_ms, pair[1].file_ms - pair[0].file_ms));
     let far: Vec<_> = steps.filter(|(_, step)| step.abs() > limit_ms).collect();
     assert!(shown.len() > 30, "only {} pictures came", shown.len());
     assert!(

@@ -30,6 +30,8 @@ mod harness;
 mod live;
 #[path = "e2e/live_record.rs"]
 mod live_record;
+#[path = "e2e/live_resume.rs"]
+mod live_resume;
 #[path = "e2e/live_stage.rs"]
 mod live_stage;
 #[path = "e2e/mediamtx.rs"]

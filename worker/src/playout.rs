@@ -258,6 +258,7 @@ impl Playout {
             );
         }
         self.mind_live(now);
+        self.mind_beneath(now);
         let mut changed = false;
         loop {
             let view = self.view(now);
@@ -277,7 +278,7 @@ impl Playout {
             self.fanout.send(&self.batch);
             self.batch.clear();
         }
-        if self.air == Air::Current {
+        if self.air == Air::Current || self.goes_on_beneath(now) {
             self.keep_position(POSITION_EVERY, now);
         }
         changed |= self.note_take_over();

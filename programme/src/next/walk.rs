@@ -2,19 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Known, Lineup, Memory, Next, NextItem, Part, Standing};
+use super::{Known, Lineup, Memory, Next, NextItem, Standing};
 use crate::playlist::{ListedObject, Position};
-use crate::schedule::Resume;
 use crate::week::Segment;
 
 /// For how long an item of unknown length is taken to play.
 pub const ASSUMED_S: f64 = 600.0;
 /// However short an item is, time passes.
 const SHORTEST: SignedDuration = SignedDuration::from_millis(40);
-/// An absence of up to this is an interruption: the item goes on where it was.
-const SHORT_ABSENCE: SignedDuration = SignedDuration::from_secs(30);
-/// So many items are walked over to find what would be on air now.
-const MAX_STEPS: usize = 20_000;
 
 /// What airs from an instant on, stretch by stretch, without a gap and without an end.
 pub struct Walk<'a> {
@@ -134,62 +129,5 @@ impl Iterator for Walk<'_> {
         };
         self.at = stretch.ends;
         Some(stretch)
-    }
-}
-
-impl Lineup {
-    /// How things stand when the programme comes back at `now`, having been left at `left`.
-    ///
-    /// `standing` is what it was then, its last mark being the item that was left. A block that
-    /// ended meanwhile is over whatever `resume` says, and a block that began meanwhile begins now.
-    pub fn come_back(
-        &self,
-        resume: Resume,
-        mut standing: Standing,
-        (part, left): (&Part, Timestamp),
-        now: Timestamp,
-        known: &dyn Fn(&ListedObject, &Position) -> Known,
-    ) -> Standing {
-        if now.duration_since(left) <= SHORT_ABSENCE {
-            return standing;
-        }
-        match resume {
-            Resume::Position => standing,
-            Resume::Item => {
-                let mark = match part {
-                    Part::Ordinary => standing.ordinary.as_mut(),
-                    Part::Block { .. } => standing.block.as_mut().map(|block| &mut block.mark),
-                };
-                if let Some(mark) = mark {
-                    mark.left_at_s = mark.left_at_s.map(|_| 0.0);
-                }
-                standing
-            }
-            Resume::Schedule => self.had_it_gone_on(standing, left, now, known),
-        }
-    }
-
-    fn had_it_gone_on(
-        &self,
-        standing: Standing,
-        left: Timestamp,
-        now: Timestamp,
-        known: &dyn Fn(&ListedObject, &Position) -> Known,
-    ) -> Standing {
-        let mut walk = Walk::new(self, standing, left, known);
-        for _ in 0..MAX_STEPS {
-            let Some(stretch) = walk.next() else { break };
-            if stretch.ends <= now {
-                continue;
-            }
-            if let Some(item) = stretch.item {
-                let into_s = now.duration_since(stretch.begins).as_secs_f64();
-                let left_at_s = item.start_s + into_s;
-                walk.standing
-                    .note(&item.part, item.position, Some(left_at_s));
-            }
-            break;
-        }
-        walk.standing
     }
 }

@@ -6,7 +6,7 @@ mod rehearsal;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use programme::{
-    Known, Lineup, ListedObject, Next, Part, Position, Programme, Resume, Standing, Stretch, Walk,
+    Known, Lineup, ListedObject, Next, Part, Position, Programme, Standing, Stretch, Walk,
 };
 
 /// `name-SECONDS.mp4` lasts so long; `-x` is not known.
@@ -363,63 +363,5 @@ fn an_item_leaves_the_air_when_another_list_has_its_time() {
     assert_eq!(
         leaves(&empty, &Part::Ordinary, "2026-11-21T12:10:00Z"),
         None
-    );
-}
-
-#[test]
-fn what_plays_after_a_long_absence() {
-    let keys = with_day(&["noon/1-600.mp4", "noon/2-1200.mp4", "noon/3-1800.mp4"]);
-    let lineup = lineup(noon(serde_json::json!({})), &keys);
-    let left = at("2026-11-21T12:15:00Z");
-    let mut walk = Walk::new(
-        &lineup,
-        Standing::new(1),
-        at("2026-11-21T12:00:00Z"),
-        &known,
-    );
-    let item = walk
-        .by_ref()
-        .take(2)
-        .last()
-        .and_then(|s| s.item)
-        .expect("an item");
-    let mut standing = walk.standing().clone();
-    standing.note(&item.part, item.position, Some(300.0));
-    let back = |resume, now: &str| {
-        let standing = lineup.come_back(
-            resume,
-            standing.clone(),
-            (&item.part, left),
-            at(now),
-            &known,
-        );
-        airs(&lineup, standing, now, 1).remove(0)
-    };
-    assert_eq!(
-        back(Resume::Item, "2026-11-21T12:15:20Z"),
-        "12:15:20 noon/2-1200.mp4@300"
-    );
-    assert_eq!(
-        back(Resume::Position, "2026-11-21T12:40:00Z"),
-        "12:40:00 noon/2-1200.mp4@300"
-    );
-    assert_eq!(
-        back(Resume::Item, "2026-11-21T12:40:00Z"),
-        "12:40:00 noon/2-1200.mp4"
-    );
-    assert_eq!(
-        back(Resume::Schedule, "2026-11-21T12:40:00Z"),
-        "12:40:00 noon/3-1800.mp4@600"
-    );
-    // Its block is over: nothing of it comes back.
-    for resume in [Resume::Item, Resume::Position] {
-        assert_eq!(
-            back(resume, "2026-11-21T15:00:00Z"),
-            "15:00:00 day/a-600.mp4"
-        );
-    }
-    assert_eq!(
-        back(Resume::Schedule, "2026-11-21T13:05:00Z"),
-        "13:05:00 day/a-600.mp4@300"
     );
 }

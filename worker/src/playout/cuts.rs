@@ -45,8 +45,8 @@ impl Playout {
             }
             Action::CutToCurrent => {
                 self.leave_current();
-                if let Some(item) = &self.current {
-                    item.source.queue().skip_to_keyframe();
+                if let Some(item) = &mut self.current {
+                    item.begin_at_keyframe();
                 }
                 self.cut_to_current(now);
             }
@@ -75,10 +75,11 @@ impl Playout {
         }
         tracing::info!(
             item = %item.object.key,
-            position_s = item.source.start_s(),
+            position_s = item.position_s(),
             "on air"
         );
         self.air = Air::Current;
+        self.live.beneath = None;
         self.watch.joined(now);
         self.since = Since::now();
         self.fanout.mark_join();

@@ -172,7 +172,7 @@ impl Playout {
     }
 
     /// The item once more, from another place.
-    fn again(
+    pub(super) fn again(
         sources: &Arc<SourceContext>,
         item: &Item,
         (start_s, opened): (f64, Opened),

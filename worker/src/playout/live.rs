@@ -1,10 +1,10 @@
 //! Playout's side of live feeds: what the desk is told, what a cut to a feed does, what is reported.
 
+mod beneath;
 mod told;
 
 use std::time::Duration;
 
-use programme::Resume;
 use storage::model::{LiveInputReport, LiveInputState};
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::flv::Packet;
 use crate::journal::Stamp;
 use crate::source::file;
 use crate::source::live::{LiveInput, LiveInputs};
+use beneath::Beneath;
 use told::Told;
 
 /// A feed this late has run dry: with the 300 ms it has in hand, what follows is on air within a
@@ -39,6 +40,8 @@ pub(super) struct LiveDesk {
     /// It delivers.
     carries: bool,
     told: Told,
+    /// Of the programme, since a feed took the air from it.
+    pub(super) beneath: Option<Beneath>,
 }
 
 // === impl LiveDesk ===
@@ -52,6 +55,7 @@ impl LiveDesk {
             on_air: None,
             carries: false,
             told: Told::default(),
+            beneath: None,
         }
     }
 
@@ -176,6 +180,8 @@ impl Playout {
         if self.air == Air::Current {
             self.interrupt(now);
         }
+        let beneath = &mut self.live.beneath;
+        beneath.get_or_insert_with(|| Beneath::begin(self.current.as_ref(), now));
         self.leave_live();
         let Some(name) = self.live.wanted.clone() else {
             return;
@@ -212,16 +218,13 @@ impl Playout {
         let Some(item) = &mut self.current else {
             return;
         };
-        let start_s = match self.job.config.live.resume {
-            // What would be on air otherwise is the schedule's to say; without one it is this item.
-            Resume::Position | Resume::Schedule if item.rewind_to_keyframe() => return,
-            Resume::Position | Resume::Schedule => item.position_s(),
-            Resume::Item => 0.0,
-        };
-        let source = file::open(&self.sources, &item.object, start_s, self.format);
-        let again = item.opened_again(source, now);
-        let before = std::mem::replace(item, again);
-        self.close(before);
+        self.live.beneath = Some(Beneath::begin(Some(item), now));
+        if !item.rewind_to_keyframe() {
+            let source = file::open(&self.sources, &item.object, item.position_s(), self.format);
+            let again = item.opened_again(source, now);
+            let before = std::mem::replace(item, again);
+            self.close(before);
+        }
     }
 
     /// Moves the next packet of the feed on air into the batch, if it is due.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::director::{End, Phase, Slot};
 use crate::flv::Packet;
 use crate::source::file::{self, FrozenSource};
+use crate::source::queue::READY_MS;
 use crate::source::{FileSource, Head, SourceContext, SourceEnd};
 
 /// Media a continuation must get past the place where its item broke off, ms.
@@ -64,6 +65,8 @@ pub(super) struct Item {
     last_ms: Option<i64>,
     /// What was released since the last keyframe, that one included.
     group: Vec<Packet>,
+    /// It goes on unseen, and takes the air at the last keyframe it passed.
+    unseen: bool,
 }
 
 /// An item on its way to the next image of this process.
@@ -110,6 +113,7 @@ impl Item {
             first_ms: None,
             last_ms: None,
             group: Vec::new(),
+            unseen: false,
         }
     }
 
@@ -133,6 +137,7 @@ impl Item {
             first_ms: frozen.first_ms,
             last_ms: frozen.last_ms,
             group: Vec::new(),
+            unseen: false,
         }
     }
 
@@ -232,13 +237,43 @@ impl Item {
     /// Something else takes the air for a while: the item goes on from the last keyframe it showed,
     /// if that is still in hand.
     pub(super) fn rewind_to_keyframe(&mut self) -> bool {
+        self.unseen = false;
+        let whole = self.can_rewind();
         let group = std::mem::take(&mut self.group);
-        let begins = matches!(group.first(), Some(Packet::Video(video)) if video.keyframe);
-        let whole = begins && group.len() < MOST_IN_GROUP;
         if whole {
             self.source.queue().put_back(group);
         }
         whole
+    }
+
+    fn can_rewind(&self) -> bool {
+        let first = self.group.first();
+        let begins = matches!(first, Some(Packet::Video(video)) if video.keyframe);
+        begins && self.group.len() < MOST_IN_GROUP
+    }
+
+    /// It goes on unseen up to this second, or as far as it was read.
+    pub(super) fn go_on_until(&mut self, second: f64) {
+        self.unseen = true;
+        loop {
+            let queue = self.source.queue();
+            let is_past = |packet: &Packet| {
+                let at_s = packet.dts_ms().map(|ms| self.source.position_s(ms));
+                at_s.is_none_or(|at_s| at_s <= second)
+            };
+            let past = queue.with_front(is_past).filter(|past| *past);
+            let Some(packet) = past.and_then(|_| queue.pop()) else {
+                return;
+            };
+            self.note(&packet);
+        }
+    }
+
+    /// It takes the air again, at a keyframe.
+    pub(super) fn begin_at_keyframe(&mut self) {
+        if !(self.unseen && self.rewind_to_keyframe()) {
+            self.source.queue().skip_to_keyframe();
+        }
     }
 
     /// The headers it has had so far: what the timeline needs when it takes the air again.
@@ -271,13 +306,16 @@ impl Item {
     /// What the director is told while it is not on air.
     pub(super) fn view_off_air(&self, outside: Outside) -> Slot {
         let queue = self.source.queue();
-        let keyframe = queue.first_keyframe_pts_ms().is_some();
+        // The keyframe an unseen item begins with is behind it.
+        let rewinds = self.unseen && self.can_rewind() && queue.has_video_left();
+        let keyframe = rewinds || queue.first_keyframe_pts_ms().is_some();
+        let is_ready = queue.is_ready() || (rewinds && queue.buffered_ms() >= READY_MS);
         let phase = match queue.end() {
             Some(end) if keyframe && !matches!(end, SourceEnd::Failed(_)) => {
                 Phase::Ending(self.kind(&end))
             }
             Some(end) => Phase::Drained(self.kind(&end)),
-            None if queue.is_ready() && self.past_the_break() => Phase::Ready,
+            None if is_ready && self.past_the_break() => Phase::Ready,
             None if self.first_ms.is_some() => Phase::Dry,
             None => Phase::Opening,
         };

@@ -163,12 +163,9 @@ impl Playout {
     fn consult_schedule(&mut self) {
         let now = Timestamp::now();
         let standing = &self.timetable.standing;
-        let leaves = match &self.current {
-            Some(item) if self.air == Air::Current => {
-                self.catalogue.leaves(&item.part, standing, now)
-            }
-            Some(_) | None => None,
-        };
+        let has_a_time = self.air == Air::Current || self.live.beneath.is_some();
+        let item = self.current.as_ref().filter(|_| has_a_time);
+        let leaves = item.and_then(|item| self.catalogue.leaves(&item.part, standing, now));
         if leaves != self.timetable.leaves {
             self.timetable.leaves = leaves;
             self.plan = None;

@@ -1,0 +1,152 @@
+//! Where the programme goes on after a long live.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use e2e::controller::Setup;
+use e2e::flv::Tag;
+use e2e::media::{self, Clip};
+use e2e::nginx::free_address;
+use e2e::rtmp::Receiver;
+use e2e::viewer::{self, Report, Shown};
+use e2e::wait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::live_stage::{SOON, config, publish};
+
+/// Longer than what is only an interruption.
+const LONG: Duration = Duration::from_secs(34);
+/// Files are left and joined at their keyframes, one a second.
+const GOP_MS: i64 = 1_000;
+/// The clock of a busy machine.
+const UNEVEN_MS: i64 = 700;
+
+const FEED: usize = 0;
+const FIRST: usize = 1;
+const DAY: usize = 2;
+
+/// Ends while somebody is live.
+fn first() -> Clip {
+    Clip {
+        name: "first.mp4",
+        seconds: 20.0,
+        gop: 30,
+        ..Clip::default()
+    }
+}
+
+/// Lasts as long as the live: where a publisher begins its file anew, the feed itself has a hole.
+fn feed() -> PathBuf {
+    let clip = Clip {
+        name: "long-feed.flv",
+        seconds: 60.0,
+        b_frames: 0,
+        gop: 30,
+        ..Clip::default()
+    };
+    clip.file()
+}
+
+/// The last picture before the feed, and the first one after it.
+fn around_the_feed(receiver: &Receiver, files: &[Vec<Tag>]) -> (Shown, Shown) {
+    let connection = receiver.only_connection();
+    Report::of(&connection.messages).assert_seamless(media::FPS);
+    let shown = viewer::shown(&connection.messages, files);
+    let begins = shown.iter().position(|it| it.file == FEED).expect("a feed");
+    let ends = shown
+        .iter()
+        .rposition(|it| it.file == FEED)
+        .expect("a feed");
+    (shown[begins - 1], shown[ends + 1])
+}
+
+fn block(begins: Timestamp) -> Value {
+    let wall = |at: Timestamp| at.strftime("%H:%M:%S").to_string();
+    let ends = begins + SignedDuration::from_mins(2);
+    json!({
+        "timezone": "UTC",
+        "blocks": [{
+            "name": "evening", "date": begins.strftime("%F").to_string(),
+            "from": wall(begins), "to": wall(ends), "items": [{ "key": "day.mp4" }],
+        }],
+    })
+}
+
+#[test]
+fn after_a_long_live_the_programme_goes_on_as_it_was_asked_to() {
+    let (first, day) = (first().file(), media::long());
+    let folder = media::folder(&[("first.mp4", &first), ("day.mp4", &day)]);
+    let address = free_address();
+    let mut setup = Setup::local(folder.path()).variable("INGEST_BIND", &address.to_string());
+    let items = json!([{ "key": "first.mp4" }, { "key": "day.mp4" }]);
+    let begins = Timestamp::now() + SignedDuration::from_secs(25);
+    let streams = [
+        ("position", "position", Value::Null),
+        ("item", "item", Value::Null),
+        ("schedule", "schedule", Value::Null),
+        ("block", "position", block(begins)),
+    ];
+    let mut receivers = Vec::new();
+    for (stream, resume, schedule) in streams {
+        let receiver = Receiver::start();
+        let mut programme = json!({ "items": items });
+        if !schedule.is_null() {
+            programme["schedule"] = schedule;
+        }
+        let fields = json!({ "programme": programme, "live": { "resume": resume } });
+        setup = setup.stream(stream, config(&receiver, fields));
+        receivers.push((stream, receiver));
+    }
+    let controller = setup.start();
+    let mut publishers = Vec::new();
+    for (stream, _) in &receivers {
+        controller.start(stream);
+    }
+    for (stream, _) in &receivers {
+        controller.wait_on_air(stream, "first.mp4", SOON);
+    }
+    for (stream, _) in &receivers {
+        let asked = json!({ "stream_id": stream });
+        let answer = controller.call("POST", "/ingest/keys", &asked).json();
+        let key = answer["key"].as_str().expect("a key");
+        let url = format!("rtmp://{address}/live/{key}");
+        publishers.push(publish(&feed(), &["-c", "copy"], &url));
+    }
+    let is_live = |status: &Value| status["on_air"]["kind"] == "live";
+    for (stream, _) in &receivers {
+        controller.wait(stream, "live", SOON, is_live);
+    }
+    wait::observe(LONG);
+    drop(publishers);
+    for (stream, receiver) in &receivers {
+        controller.wait(stream, "programme", SOON, |status| {
+            status["on_air"]["kind"] == "programme"
+        });
+        receiver.wait_for_span(0, SOON);
+    }
+    wait::observe(Duration::from_secs(1));
+    for (stream, _) in &receivers {
+        controller.stop(stream);
+    }
+
+    let files = [feed(), first, day].map(|file| media::packets(&file));
+    let length_ms = 20_000;
+    for (stream, receiver) in &receivers {
+        let (left, back) = around_the_feed(receiver, &files);
+        assert_eq!(left.file, FIRST, "{stream}: {left:?}");
+        let away_ms = back.air_ms - left.air_ms;
+        let by_the_clock_ms = left.file_ms + away_ms - length_ms;
+        let (file, ms) = match *stream {
+            "position" => (FIRST, left.file_ms),
+            "item" => (FIRST, 0),
+            "schedule" => (DAY, by_the_clock_ms),
+            _ => (DAY, 0),
+        };
+        let off_ms = back.file_ms - ms;
+        assert!(
+            back.file == file && (-GOP_MS - UNEVEN_MS..=UNEVEN_MS).contains(&off_ms),
+            "{stream}: left {left:?}, back {back:?}, {off_ms} ms off {ms} ms of {file}"
+        );
+    }
+}
