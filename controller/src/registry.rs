@@ -94,7 +94,7 @@ impl Registry {
     /// Goes on with the next item.
     ///
     /// # Errors
-    /// `NotRunning`, `NothingToSkip`, `WorkerUnavailable`, `UnknownStream`.
+    /// `NotRunning`, `Starting`, `NothingToSkip`, `WorkerUnavailable`, `UnknownStream`.
     pub async fn skip(&self, id: &StreamId) -> Result<(), RequestError> {
         self.stream(id)?.skip().await
     }
@@ -102,7 +102,7 @@ impl Registry {
     /// Puts something else on air.
     ///
     /// # Errors
-    /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
+    /// `NotRunning`, `Starting`, `WorkerUnavailable`, `UnknownStream`.
     pub async fn take(&self, id: &StreamId, what: Take, asker: Asker) -> Result<(), RequestError> {
         self.stream(id)?.take(what, asker).await
     }
@@ -110,7 +110,7 @@ impl Registry {
     /// Has a live input tried now rather than at its next turn.
     ///
     /// # Errors
-    /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
+    /// `NotRunning`, `Starting`, `WorkerUnavailable`, `UnknownStream`.
     pub async fn look(&self, id: &StreamId, input: &str) -> Result<(), RequestError> {
         self.stream(id)?.look(input).await
     }
@@ -118,7 +118,7 @@ impl Registry {
     /// Cuts off whoever publishes to the stream with the ingest key of this id.
     ///
     /// # Errors
-    /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
+    /// `NotRunning`, `Starting`, `WorkerUnavailable`, `UnknownStream`.
     pub async fn end_publisher(&self, id: &StreamId, key_id: &str) -> Result<(), RequestError> {
         self.stream(id)?.end_publisher(key_id).await
     }
@@ -126,7 +126,7 @@ impl Registry {
     /// Starts the preview or keeps it for another minute.
     ///
     /// # Errors
-    /// `NotRunning`, `WorkerUnavailable`, `UnknownStream`.
+    /// `NotRunning`, `Starting`, `WorkerUnavailable`, `UnknownStream`.
     pub async fn preview_touch(&self, id: &StreamId) -> Result<(), RequestError> {
         self.stream(id)?.preview_touch().await
     }
@@ -135,7 +135,7 @@ impl Registry {
     /// when it is done.
     ///
     /// # Errors
-    /// `NotRunning`, `NotUpgraded`, `WorkerUnavailable`, `UnknownStream`.
+    /// `NotRunning`, `Starting`, `NotUpgraded`, `WorkerUnavailable`, `UnknownStream`.
     pub async fn upgrade(&self, id: &StreamId) -> Result<UpgradeReport, RequestError> {
         self.stream(id)?.upgrade().await
     }

@@ -163,6 +163,7 @@ impl From<RequestError> for ApiError {
             }
             RequestError::AlreadyRunning(_) => new(StatusCode::CONFLICT, "already_running"),
             RequestError::Stopping(_) => new(StatusCode::CONFLICT, "stopping").retry_after(2),
+            RequestError::Starting(_) => new(StatusCode::CONFLICT, "starting").retry_after(1),
             RequestError::NotRunning(_) => new(StatusCode::NOT_FOUND, "not_running"),
             RequestError::NoLiveInput { .. } => new(StatusCode::CONFLICT, "no_live_input"),
             RequestError::NothingToSkip(_) => new(StatusCode::CONFLICT, "nothing_to_skip"),

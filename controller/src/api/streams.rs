@@ -235,7 +235,7 @@ pub(super) async fn stop_by_path(
 #[utoipa::path(post, path = "/streams/{id}/skip", tag = "streams", params(("id" = StreamId, Path,)), responses(
     (status = 202, body = StreamStatus),
     (status = 404, body = ErrorBody, description = "`not_running`, `unknown_stream`"),
-    (status = 409, body = ErrorBody, description = "`nothing_to_skip`"),
+    (status = 409, body = ErrorBody, description = "`nothing_to_skip`, `starting`"),
     (status = 502, body = ErrorBody, description = "`worker_unavailable`"),
 ))]
 pub(super) async fn skip(
@@ -255,7 +255,7 @@ pub(super) async fn skip(
     responses(
         (status = 202, body = StreamStatus),
         (status = 404, body = ErrorBody, description = "`not_running`, `unknown_stream`"),
-        (status = 409, body = ErrorBody, description = "`no_live_input`"),
+        (status = 409, body = ErrorBody, description = "`no_live_input`, `starting`"),
         (status = 422, body = ErrorBody, description = "`invalid_body`"),
         (status = 502, body = ErrorBody, description = "`worker_unavailable`"),
 ))]

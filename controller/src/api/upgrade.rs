@@ -34,7 +34,7 @@ struct Upgrade {
 #[utoipa::path(post, path = "/streams/{id}/upgrade", operation_id = "upgrade_stream", tag = "streams", params(("id" = StreamId, Path,)), responses(
     (status = 200, body = UpgradeReport),
     (status = 404, body = ErrorBody, description = "`not_running`, `unknown_stream`"),
-    (status = 409, body = ErrorBody, description = "`upgrade_not_now`"),
+    (status = 409, body = ErrorBody, description = "`upgrade_not_now`, `starting`"),
     (status = 502, body = ErrorBody, description = "`upgrade_refused`, `worker_unavailable`"),
 ))]
 pub(super) async fn upgrade(

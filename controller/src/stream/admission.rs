@@ -1,11 +1,11 @@
 //! Which requests a stream takes in which phase. Pure.
 //!
-//! | | stopped | starting, on air | stopping | replacing | checking, backoff | failed |
-//! | --- | --- | --- | --- | --- | --- | --- |
-//! | start | yes | already running | stopping | already running | yes, at once | yes |
-//! | stop | not running | yes | same end | same end | yes | yes |
-//! | command | not running | yes | not running | not running | not running | not running |
-//! | delete | yes | still running | stopping | still running | still running | yes |
+//! | | stopped | launching | starting, on air | stopping | replacing | checking, backoff | failed |
+//! | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | start | yes | already running | already running | stopping | already running | yes, at once | yes |
+//! | stop | not running | yes | yes | same end | same end | yes | yes |
+//! | command | not running | starting | yes | not running | not running | not running | not running |
+//! | delete | yes | still running | still running | stopping | still running | still running | yes |
 //!
 //! *Starting again from backoff* is what someone does who has just removed the cause. *Stop of a
 //! failed stream* clears its error and takes the wish back, so that it is not tried at the next boot.
@@ -17,6 +17,8 @@ pub enum Phase {
     Stopped,
     /// What a worker cannot do without is being looked at.
     Checking,
+    /// A worker is being made, or has not answered yet.
+    Launching,
     /// A worker runs and has not been on air.
     Starting,
     /// A worker runs and has been on air.
@@ -63,6 +65,8 @@ pub enum Denied {
     AlreadyRunning,
     /// Its worker has to be gone first.
     Stopping,
+    /// The worker that could do it is not there yet.
+    Launching,
     /// There is no worker to do it.
     NotRunning,
     /// It has to be stopped first.
@@ -72,25 +76,30 @@ pub enum Denied {
 /// Decides on `asked` in `phase`.
 pub fn admit(phase: Phase, asked: Asked) -> Verdict {
     use Asked::{Command, Delete, Start, Stop};
-    use Phase::{Backoff, Checking, Failed, OnAir, Replacing, Starting, Stopped, Stopping};
+    use Phase::{
+        Backoff, Checking, Failed, Launching, OnAir, Replacing, Starting, Stopped, Stopping,
+    };
     use Verdict::{Accept, Deny, Join};
 
     match (asked, phase) {
         (Start, Stopped | Checking | Backoff | Failed) => Accept,
-        (Start, Starting | OnAir | Replacing) => Deny(Denied::AlreadyRunning),
+        (Start, Launching | Starting | OnAir | Replacing) => Deny(Denied::AlreadyRunning),
         (Start | Delete, Stopping) => Deny(Denied::Stopping),
 
-        (Stop, Checking | Starting | OnAir | Backoff | Failed) => Accept,
+        (Stop, Checking | Launching | Starting | OnAir | Backoff | Failed) => Accept,
         (Stop, Stopping | Replacing) => Join,
         (Stop, Stopped) => Deny(Denied::NotRunning),
 
         (Command, Starting | OnAir) => Accept,
+        (Command, Launching) => Deny(Denied::Launching),
         (Command, Stopped | Checking | Stopping | Replacing | Backoff | Failed) => {
             Deny(Denied::NotRunning)
         }
 
         (Delete, Stopped | Failed) => Accept,
-        (Delete, Checking | Starting | OnAir | Replacing | Backoff) => Deny(Denied::StillRunning),
+        (Delete, Checking | Launching | Starting | OnAir | Replacing | Backoff) => {
+            Deny(Denied::StillRunning)
+        }
     }
 }
 
@@ -102,7 +111,12 @@ mod tests {
 
     #[test]
     fn a_running_stream_is_not_started_twice() {
-        for phase in [Phase::Starting, Phase::OnAir, Phase::Replacing] {
+        for phase in [
+            Phase::Launching,
+            Phase::Starting,
+            Phase::OnAir,
+            Phase::Replacing,
+        ] {
             assert_eq!(
                 admit(phase, Asked::Start),
                 Verdict::Deny(Denied::AlreadyRunning),
@@ -135,6 +149,7 @@ mod tests {
     fn only_a_stream_without_a_worker_is_deleted() {
         for phase in [
             Phase::Checking,
+            Phase::Launching,
             Phase::Starting,
             Phase::OnAir,
             Phase::Stopping,
@@ -148,9 +163,10 @@ mod tests {
         }
     }
 
-    const PHASES: [Phase; 8] = [
+    const PHASES: [Phase; 9] = [
         Phase::Stopped,
         Phase::Checking,
+        Phase::Launching,
         Phase::Starting,
         Phase::OnAir,
         Phase::Stopping,
@@ -163,6 +179,7 @@ mod tests {
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Ask(Asked),
+        WorkerAnswers,
         MediaOnAir,
         WorkerEnds,
         WorkerFailsForGood,
@@ -177,28 +194,32 @@ mod tests {
     fn step(phase: Phase, workers: u32, step: Step) -> (Phase, u32) {
         match (step, phase) {
             (Step::Ask(asked), _) => match (admit(phase, asked), asked) {
-                (Verdict::Accept, Asked::Start) => (Phase::Starting, workers + 1),
+                (Verdict::Accept, Asked::Start) => (Phase::Launching, workers + 1),
                 (Verdict::Accept | Verdict::Join, Asked::Stop) if workers > 0 => {
                     (Phase::Stopping, workers)
                 }
                 (Verdict::Accept, Asked::Stop) => (Phase::Stopped, workers),
                 _ => (phase, workers),
             },
+            (Step::WorkerAnswers, Phase::Launching) => (Phase::Starting, workers),
             (Step::MediaOnAir, Phase::Starting) => (Phase::OnAir, workers),
-            (Step::WorkerIsSilent, Phase::Starting | Phase::OnAir) => (Phase::Replacing, workers),
-            (Step::WorkerEnds, Phase::Starting | Phase::OnAir | Phase::Replacing) => {
-                (Phase::Backoff, workers - 1)
+            (Step::WorkerIsSilent, Phase::Launching | Phase::Starting | Phase::OnAir) => {
+                (Phase::Replacing, workers)
             }
-            (Step::WorkerFailsForGood, Phase::Starting | Phase::OnAir) => {
+            (
+                Step::WorkerEnds,
+                Phase::Launching | Phase::Starting | Phase::OnAir | Phase::Replacing,
+            ) => (Phase::Backoff, workers - 1),
+            (Step::WorkerFailsForGood, Phase::Launching | Phase::Starting | Phase::OnAir) => {
                 (Phase::Failed, workers - 1)
             }
-            (Step::WorkerCannotRunHere, Phase::Starting | Phase::OnAir) => {
+            (Step::WorkerCannotRunHere, Phase::Launching | Phase::Starting | Phase::OnAir) => {
                 (Phase::Checking, workers - 1)
             }
-            (Step::CheckPasses, Phase::Checking) => (Phase::Starting, workers + 1),
+            (Step::CheckPasses, Phase::Checking) => (Phase::Launching, workers + 1),
             (Step::CheckFails, Phase::Checking) => (Phase::Backoff, workers),
             (Step::WorkerEnds, Phase::Stopping) => (Phase::Stopped, workers - 1),
-            (Step::TimeIsUp, Phase::Backoff) => (Phase::Starting, workers + 1),
+            (Step::TimeIsUp, Phase::Backoff) => (Phase::Launching, workers + 1),
             _ => (phase, workers),
         }
     }
@@ -209,6 +230,7 @@ mod tests {
             Just(Step::Ask(Asked::Stop)),
             Just(Step::Ask(Asked::Command)),
             Just(Step::Ask(Asked::Delete)),
+            Just(Step::WorkerAnswers),
             Just(Step::MediaOnAir),
             Just(Step::WorkerEnds),
             Just(Step::WorkerFailsForGood),
@@ -229,7 +251,11 @@ mod tests {
                 state = step(state.0, state.1, next);
                 let has_worker = matches!(
                     state.0,
-                    Phase::Starting | Phase::OnAir | Phase::Stopping | Phase::Replacing
+                    Phase::Launching
+                        | Phase::Starting
+                        | Phase::OnAir
+                        | Phase::Stopping
+                        | Phase::Replacing
                 );
                 prop_assert_eq!(state.1, u32::from(has_worker), "{:?}", state);
             }

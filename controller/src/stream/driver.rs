@@ -6,6 +6,7 @@
 //! `docs/design/stream-lifecycle.md` for why.
 
 mod check;
+mod configure;
 mod launch;
 mod publish;
 mod recover;
@@ -14,8 +15,7 @@ mod worker;
 use std::sync::Arc;
 
 use storage::model::{
-    Check, DesiredState, ErrorReport, ObservedState, StreamConfig, StreamId, StreamRecord,
-    WorkerReport,
+    Check, DesiredState, ErrorReport, StreamConfig, StreamId, StreamRecord, WorkerReport,
 };
 use supervise::ExitReason;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,7 +31,7 @@ use super::restart::Restarts;
 use super::spawn::{self, StartError, Started};
 use super::state::Life;
 use super::status::StreamStatus;
-use super::worker_link::WorkerLink;
+use super::worker_link::{LinkError, WorkerLink};
 use crate::config::Config;
 use crate::history::{History, Moment, What};
 use crate::ledger::Ledger;
@@ -106,6 +106,13 @@ pub(super) enum Event {
         generation: u64,
         /// What.
         report: Box<WorkerReport>,
+    },
+    /// It was told a configuration, or could not be.
+    Told {
+        /// Which worker.
+        generation: u64,
+        /// What came of it.
+        outcome: Result<(), LinkError>,
     },
     /// It did not answer a health check.
     Silent {
@@ -196,7 +203,7 @@ impl Driver {
         let (tell, events) = mpsc::channel(EVENTS);
         let (tell_looked, looked) = mpsc::channel(EVENTS);
         let known = beginning.record.is_some();
-        let record = beginning.record.unwrap_or_else(unknown);
+        let record = beginning.record.unwrap_or_else(recover::unknown);
         let (status, status_rx) =
             watch::channel(StreamStatus::remembered(beginning.id.clone(), &record));
         let (config, config_rx) = watch::channel(Arc::new(beginning.config));
@@ -244,7 +251,7 @@ impl Driver {
             let deadline = self.deadline();
             let turn = tokio::select! {
                 request = self.requests.recv() => match request {
-                    Some(request) => self.handle(request).await,
+                    Some(request) => self.handle(request),
                     None => Turn::End,
                 },
                 Some(event) = self.events.recv() => {
@@ -270,7 +277,7 @@ impl Driver {
         }
     }
 
-    async fn handle(&mut self, request: Request) -> Turn {
+    fn handle(&mut self, request: Request) -> Turn {
         match request {
             Request::Start(reply) => self.start_asked(reply),
             Request::Stop(reply) => self.stop_asked(reply),
@@ -280,10 +287,7 @@ impl Driver {
                     .map(|_| WorkerLink::new(self.machine.settings.layout.socket(&self.id)));
                 answer(reply, link);
             }
-            Request::Configure(config, reply) => {
-                let applied = self.configure(*config).await;
-                answer(reply, Ok(applied));
-            }
+            Request::Configure(config, reply) => self.configure(*config, reply),
             Request::Retire(reply) => {
                 let outcome = self.admitted(Asked::Delete).map(|_| self.record.clone());
                 let retired = outcome.is_ok();
@@ -367,6 +371,7 @@ impl Driver {
             Verdict::Deny(denied) => Err(match denied {
                 Denied::AlreadyRunning => RequestError::AlreadyRunning(id()),
                 Denied::Stopping => RequestError::Stopping(id()),
+                Denied::Launching => RequestError::Starting(id()),
                 Denied::NotRunning => RequestError::NotRunning(id()),
                 Denied::StillRunning => RequestError::StillRunning(id()),
             }),
@@ -412,24 +417,6 @@ impl Driver {
 fn destination_names(config: &StreamConfig) -> Vec<String> {
     let destinations = config.destinations.iter();
     destinations.map(|to| to.name.clone()).collect()
-}
-
-fn unknown() -> StreamRecord {
-    StreamRecord {
-        desired: DesiredState::Stopped,
-        observed: ObservedState::Stopped,
-        since: jiff::Timestamp::now(),
-        generation: 0,
-        nonce: None,
-        pid: None,
-        started_at: None,
-        last_health_check: None,
-        restarts: 0,
-        failures: 0,
-        exit_code: None,
-        error: None,
-        preflight: None,
-    }
 }
 
 async fn until(deadline: Option<Instant>) {

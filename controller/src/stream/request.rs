@@ -88,6 +88,9 @@ pub enum RequestError {
     /// The stream is being stopped.
     #[error("stream {0} is being stopped; try again when it is stopped")]
     Stopping(StreamId),
+    /// Skip or take before the worker serves.
+    #[error("the worker of stream {0} is only just being started; try again when it is there")]
+    Starting(StreamId),
     /// Stop, skip or take without a worker.
     #[error("stream {0} is not running")]
     NotRunning(StreamId),

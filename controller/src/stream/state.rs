@@ -29,8 +29,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::admission::Phase;
 use super::follow::Follower;
+use super::handle::Reply;
 use super::health::{Health, Shortfall};
 use super::process::Attended;
+use super::request::Applied;
 use crate::ledger::Settling;
 
 /// Where a stream is, with what exists only there.
@@ -75,6 +77,10 @@ pub(super) struct Worker {
     pub(super) report: Option<Box<WorkerReport>>,
     /// Whether it plays by the present configuration.
     pub(super) configured: Configured,
+    /// It is being told a configuration.
+    pub(super) telling: Option<AbortOnDropHandle<()>>,
+    /// Those who wait for what becomes of a configuration.
+    pub(super) configuring: Vec<Reply<Applied>>,
     /// Another program is installed than the one it executes.
     pub(super) upgrade_available: bool,
 }
@@ -82,7 +88,7 @@ pub(super) struct Worker {
 /// How far a worker has taken the stream's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Configured {
-    /// Wholly.
+    /// Wholly, unless it is just being told.
     Current,
     /// It is to be told, as soon as it answers.
     Pending,
@@ -146,7 +152,9 @@ impl Life {
             Self::Stopped => Phase::Stopped,
             Self::Checking(_) => Phase::Checking,
             Self::Launching(launch) if launch.unwanted.is_some() => Phase::Stopping,
-            Self::Launching(_) | Self::Starting(_) => Phase::Starting,
+            Self::Launching(_) => Phase::Launching,
+            Self::Starting(worker) if worker.report.is_none() => Phase::Launching,
+            Self::Starting(_) => Phase::Starting,
             Self::OnAir(..) => Phase::OnAir,
             Self::Stopping(_) => Phase::Stopping,
             Self::Replacing(..) => Phase::Replacing,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::Either;
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -132,4 +133,47 @@ async fn a_crash_loop_is_not_forgotten_by_the_next_controller() {
     // The fourth rung is 8 s, 20 % shorter at the least.
     let wait = next.duration_since(since).as_millis();
     assert!((6_000..10_000).contains(&wait), "waits {wait} ms");
+}
+
+#[tokio::test]
+async fn a_hung_worker_that_is_told_its_configuration_holds_up_only_who_saved_it() {
+    let site = Site::with_script("a.mp4");
+    let controller = site.controller().await;
+    let worker = controller.on_air().await;
+    kill(worker, Signal::SIGSTOP);
+    let mut others = 0;
+    // On a busy machine one of them may be answered too late for it to tell.
+    for item in ["b.mp4", "c.mp4", "d.mp4"] {
+        let config = stream(item).replace(
+            r#""destinations": ["#,
+            r#""destinations": [{"name": "second", "url": "rtmp://127.0.0.1:2/live/x"}, "#,
+        );
+        let saved = std::pin::pin!(controller.call("PUT", "/streams/main", &config));
+        let other = std::pin::pin!(async {
+            until(SOON, "it is on disk", async || {
+                let file = site.read("stream_config.json");
+                file.contains(item).then_some(())
+            })
+            .await;
+            assert_eq!(controller.post("/streams/start").await.0, 409);
+        });
+        let saved = match futures_util::future::select(saved, other).await {
+            Either::Left((saved, other)) => {
+                other.await;
+                saved
+            }
+            Either::Right(((), saved)) => {
+                others += 1;
+                saved.await
+            }
+        };
+        assert_eq!((saved.0, &saved.1["applied"]), (200, &"live".into()));
+    }
+    assert!(others > 0, "all others waited for the worker");
+    kill(worker, Signal::SIGCONT);
+    until(SOON, "it has taken the newest", async || {
+        let status = controller.status().await;
+        (status["destinations"].as_array()?.len() == 2).then_some(())
+    })
+    .await;
 }

@@ -1,6 +1,6 @@
 //! The first thing a driver does: find out what its stream's earlier worker is up to.
 
-use storage::model::DesiredState;
+use storage::model::{DesiredState, ObservedState, StreamRecord};
 
 use super::Driver;
 use super::worker::Identity;
@@ -87,7 +87,7 @@ impl Driver {
             tracing::info!(stream_id = %self.id, generation, pid, "worker adopted");
             self.life = Life::Starting(worker);
             // It is on air: that is what is shown first, since when it was.
-            self.worker_answered(Box::new(report)).await;
+            self.worker_answered(Box::new(report));
         } else {
             tracing::info!(stream_id = %self.id, generation, pid, "ending a worker that is not wanted");
             worker.attended.terminate(self.machine.ledger.settle());
@@ -98,5 +98,24 @@ impl Driver {
             tracing::warn!(stream_id = %self.id, ?pids, "ending what an earlier worker has left");
         }
         others.end().await;
+    }
+}
+
+/// The record of a stream of which nothing is remembered.
+pub(super) fn unknown() -> StreamRecord {
+    StreamRecord {
+        desired: DesiredState::Stopped,
+        observed: ObservedState::Stopped,
+        since: jiff::Timestamp::now(),
+        generation: 0,
+        nonce: None,
+        pid: None,
+        started_at: None,
+        last_health_check: None,
+        restarts: 0,
+        failures: 0,
+        exit_code: None,
+        error: None,
+        preflight: None,
     }
 }

@@ -1,4 +1,4 @@
-//! The transitions of a stream with a worker: hearing of it, configuring it, ending it.
+//! The transitions of a stream with a worker: hearing of it, ending it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use storage::model::report::{WorkerExit, exit_code};
-use storage::model::{DarkCause, ErrorReport, StreamConfig, WorkerReport};
+use storage::model::{DarkCause, ErrorReport, WorkerReport};
 use supervise::ExitReason;
 use supervise::cgroup::Cgroup;
 use tokio::time::Instant;
 
-use super::{Driver, Event, answer, destination_names};
+use super::configure::answer_configuring;
+use super::{Driver, Event, answer};
 use crate::history::{Moment, What};
 use crate::stream::follow::Follower;
 use crate::stream::health::{Health, Shortfall, is_on_air};
 use crate::stream::process::{Attended, Process};
-use crate::stream::request::Applied;
 use crate::stream::restart::{Ended, Verdict};
 use crate::stream::state::{Configured, Life, Next, Wait, Worker};
 use crate::stream::upgrade;
@@ -58,6 +58,8 @@ impl Driver {
             health: Health::new(Instant::now()),
             report: None,
             configured: Configured::Current,
+            telling: None,
+            configuring: Vec::new(),
             upgrade_available: false,
         }
     }
@@ -73,16 +75,23 @@ impl Driver {
                 moment,
             } if is_present(generation) => self.worker_ended(exit, moment).await,
             Event::Report { generation, report } if is_present(generation) => {
-                self.worker_answered(report).await;
+                self.worker_answered(report);
             }
+            Event::Told {
+                generation,
+                outcome,
+            } if is_present(generation) => self.told(outcome),
             Event::Silent { generation, reason } if is_present(generation) => {
                 self.worker_silent(&reason);
             }
-            Event::Ended { .. } | Event::Report { .. } | Event::Silent { .. } => {}
+            Event::Ended { .. }
+            | Event::Report { .. }
+            | Event::Told { .. }
+            | Event::Silent { .. } => {}
         }
     }
 
-    pub(super) async fn worker_answered(&mut self, report: Box<WorkerReport>) {
+    pub(super) fn worker_answered(&mut self, report: Box<WorkerReport>) {
         let now = Instant::now();
         self.record.last_health_check = Some(Timestamp::now());
         let before: Vec<String> = self.drops.warnings().keys().cloned().collect();
@@ -108,7 +117,7 @@ impl Driver {
             self.restarts.healthy(now);
             self.last_error = None;
         }
-        self.push_config().await;
+        self.push_config();
     }
 
     /// Once when a destination begins to lose too many frames, and once when it has stopped to.
@@ -160,6 +169,9 @@ impl Driver {
         self.record.pid = None;
         self.record.started_at = None;
         self.clear_leftovers().await;
+        if let Some(worker) = self.life.worker_mut() {
+            answer_configuring(worker);
+        }
         match self.life.take() {
             Life::Stopping(_) => {
                 tracing::info!(stream_id = %self.id, generation, %exit, "worker stopped");
@@ -266,58 +278,6 @@ impl Driver {
         self.publish();
         for reply in std::mem::take(&mut self.stopping) {
             answer(reply, Ok(self.status.borrow().clone()));
-        }
-    }
-
-    /// Puts a saved configuration into force.
-    pub(super) async fn configure(&mut self, config: StreamConfig) -> Applied {
-        let destinations = destination_names(&config);
-        self.machine
-            .history
-            .saw(&self.id, What::Configured { destinations });
-        self.machine.history.saw(&self.id, What::Act);
-        self.stream_config.send_replace(config.into());
-        match &mut self.life {
-            // The worker that is being made has the configuration before.
-            Life::Launching(launch) => {
-                launch.configured = Configured::Pending;
-                return Applied::Live;
-            }
-            life => match life.worker_mut() {
-                Some(worker) => worker.configured = Configured::Pending,
-                None => return Applied::Saved,
-            },
-        }
-        self.push_config().await;
-        match self.life.worker().map(|worker| worker.configured) {
-            Some(Configured::NeedsRestart) => Applied::RestartNeeded,
-            _ => Applied::Live,
-        }
-    }
-
-    /// Tells the worker what it does not know yet, once it answers. A stream key it was not given at
-    /// its start cannot reach it later.
-    async fn push_config(&mut self) {
-        let config = self.stream_config.borrow().clone();
-        let link = WorkerLink::new(self.machine.settings.layout.socket(&self.id));
-        let Some(worker) = self.life.worker_mut() else {
-            return;
-        };
-        if worker.configured != Configured::Pending || worker.report.is_none() {
-            return;
-        }
-        let mut named = config.destinations.iter().flat_map(|to| &to.key_env);
-        if !named.all(|name| worker.keys.contains(name)) {
-            worker.configured = Configured::NeedsRestart;
-            return;
-        }
-        match link.configure(&config).await {
-            Ok(()) => worker.configured = Configured::Current,
-            Err(error) if error.is_conflict() => worker.configured = Configured::NeedsRestart,
-            // It stays pending and is tried again at the next answer.
-            Err(error) => {
-                tracing::warn!(stream_id = %self.id, %error, "worker has not taken its configuration");
-            }
         }
     }
 
