@@ -13,6 +13,8 @@ const SOON: Duration = Duration::from_secs(40);
 /// From now to the beginning of the block: the stream is on air well before.
 const AHEAD: SignedDuration = SignedDuration::from_secs(20);
 const LENGTH: SignedDuration = SignedDuration::from_secs(8);
+/// Another block begins so much later: within what is looked ahead, and after the test.
+const MUCH_LATER: SignedDuration = SignedDuration::from_mins(10);
 
 fn seconds(value: &Value) -> f64 {
     value.as_f64().expect("a number")
@@ -24,16 +26,23 @@ fn a_block_takes_the_air_on_time_and_gives_it_back() {
     let folder = media::folder(&[("day.mp4", &long), ("block.mp4", &ten[0].1)]);
     let receiver = Receiver::start();
     let begins = Timestamp::now() + AHEAD;
+    std::fs::write(folder.path().join("bad.mp4"), b"not a film").expect("a file");
     let wall = |at: Timestamp| at.strftime("%H:%M:%S").to_string();
+    let later = begins + MUCH_LATER;
     let mut config = to_one(&receiver.url());
     config["programme"] = json!({
         "items": [{"key": "day.mp4"}],
         "schedule": {"timezone": "UTC", "blocks": [{
             "name": "now", "date": begins.strftime("%F").to_string(),
             "from": wall(begins), "to": wall(begins + LENGTH),
-            "items": [{"key": "block.mp4"}, {"key": "gone.mp4"}], "on_end": "cut", "loop": true}]},
+            "items": [{"key": "block.mp4"}, {"key": "gone.mp4"}], "on_end": "cut", "loop": true,
+        }, {
+            "name": "later", "date": later.strftime("%F").to_string(),
+            "from": wall(later), "to": wall(later + LENGTH), "items": [{"key": "bad.mp4"}]}]},
     });
-    let controller = Setup::local(folder.path()).stream("main", config).start();
+    let controller = Setup::local(folder.path())
+        .stream("main", config.clone())
+        .start();
     controller.start("main");
     controller.wait_on_air("main", "day.mp4", SOON);
 
@@ -64,6 +73,20 @@ fn a_block_takes_the_air_on_time_and_gives_it_back() {
     // Where the block took the air from it, not at its beginning.
     assert!(position_s > 2.0, "{status:#}");
     assert_eq!(status["restarts"], 0);
+    // What the next block has is known long before it begins, and what it gets meanwhile too.
+    let is_told = |key: &str| {
+        controller.wait("main", key, limit, |status| {
+            let problems = status["programme"]["problems"].as_array();
+            problems.is_some_and(|all| all.iter().any(|problem| problem["key"] == key))
+        });
+    };
+    is_told("bad.mp4");
+    std::fs::write(folder.path().join("worse.mp4"), b"no film either").expect("a file");
+    config["programme"]["schedule"]["blocks"][1]["items"] =
+        json!([{"key": "bad.mp4"}, {"key": "worse.mp4"}]);
+    let answer = controller.call("PUT", "/streams/main", &config);
+    assert_eq!(answer.status, 200);
+    is_told("worse.mp4");
     controller.stop("main");
     let connection = receiver.only_connection();
     Report::of(&connection.messages).assert_no_hole_over(Duration::from_millis(300));

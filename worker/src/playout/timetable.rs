@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use programme::next::Mark;
-use programme::{Next, Part, Position, Standing};
+use programme::{ListedObject, Next, Part, Position, Standing};
 use storage::model::PositionFile;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -33,8 +33,16 @@ pub(super) struct Timetable {
     /// When the item on air has to leave it.
     leaves: Option<Timestamp>,
     consulted: Option<Instant>,
-    /// The block whose items were looked into last, by its beginning, and the task that does.
-    looked_into: Option<(Timestamp, AbortOnDropHandle<()>)>,
+    /// What was looked into last.
+    looked_into: Option<LookedInto>,
+}
+
+/// The items of a block, before it begins; others are there as soon as the bucket has them.
+#[derive(Debug)]
+struct LookedInto {
+    begins: Timestamp,
+    objects: Vec<ListedObject>,
+    _task: AbortOnDropHandle<()>,
 }
 
 // === impl Timetable ===
@@ -115,7 +123,7 @@ impl Playout {
         let standing = &self.timetable.standing;
         let sources = &self.sources;
         let is_away = sources.reach().is_away();
-        let had = |object: &programme::ListedObject| !is_away || sources.is_kept(object);
+        let had = |object: &ListedObject| !is_away || sources.is_kept(object);
         self.catalogue.up_next_at(standing, self.changes_at(), &had)
     }
 
@@ -178,12 +186,16 @@ impl Playout {
         let Some((begins, objects)) = self.catalogue.ahead(now) else {
             return;
         };
-        let is_done = |(at, _): &(Timestamp, _)| *at == begins;
+        let is_done = |last: &LookedInto| last.begins == begins && last.objects == objects;
         if !objects.is_empty() && !self.timetable.looked_into.as_ref().is_some_and(is_done) {
             tracing::info!(items = objects.len(), %begins, "looking into the items of a block");
             let notes = self.catalogue.notes();
-            let task = tokio::spawn(look_into(notes, Arc::clone(&self.sources), objects));
-            self.timetable.looked_into = Some((begins, AbortOnDropHandle::new(task)));
+            let task = tokio::spawn(look_into(notes, Arc::clone(&self.sources), objects.clone()));
+            self.timetable.looked_into = Some(LookedInto {
+                begins,
+                objects,
+                _task: AbortOnDropHandle::new(task),
+            });
         }
     }
 
@@ -213,11 +225,7 @@ impl Playout {
 }
 
 /// So that what does not play is known, and passed over, before it is its turn.
-async fn look_into(
-    notes: Notes,
-    sources: Arc<SourceContext>,
-    objects: Vec<programme::ListedObject>,
-) {
+async fn look_into(notes: Notes, sources: Arc<SourceContext>, objects: Vec<ListedObject>) {
     for object in objects {
         match sources.probe(&object).await {
             Ok(info) => {
