@@ -6,7 +6,6 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use programme::StreamFormat;
 use storage::model::report::PreviewState;
 use storage::model::{
@@ -14,23 +13,12 @@ use storage::model::{
 };
 use tokio::sync::watch;
 
-use crate::flv::Packet;
+use crate::flv::{Headers, Packet};
 use crate::journal::Journal;
 use crate::output::sink::FrozenSink;
 use crate::output::target::KeyPassing;
 use crate::output::{FrozenOutput, Output, Publisher, Told};
 use crate::preview::Preview;
-
-/// The headers in force: what a decoder must have before the next packet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Headers {
-    /// `AVCDecoderConfigurationRecord`.
-    #[serde(with = "crate::handover::blob::option")]
-    pub video: Option<Bytes>,
-    /// `AudioSpecificConfig`.
-    #[serde(with = "crate::handover::blob::option")]
-    pub audio: Option<Bytes>,
-}
 
 /// All outputs of a stream.
 #[derive(Debug)]

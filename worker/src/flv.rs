@@ -3,6 +3,7 @@
 //! Source: Adobe Flash Video File Format Specification 10.1, annex E.
 
 pub mod codec;
+mod headers;
 pub mod message;
 pub mod packet;
 pub mod reader;
@@ -10,6 +11,7 @@ mod tag;
 pub mod writer;
 
 pub use codec::{AudioConfig, VideoConfig};
+pub use headers::Headers;
 pub use packet::{AudioPacket, Packet, VideoPacket};
 pub use reader::{FlvError, FlvReader};
 pub use writer::{FlvWriter, Metadata};

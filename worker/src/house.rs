@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage::media::MediaStore;
+use storage::media::cache::MediaCache;
 use storage::media::server::MediaServer;
 use storage::model::report::exit_code;
 use storage::model::{AirEvent, ErrorReport, Job, JobSecrets, WorkerExit, WorkerReport};
@@ -19,12 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::control::{self, ControlPort, ControlSocket};
+use crate::ffmpeg::redact::Redactor;
 use crate::handover::document::{DocumentError, Held};
 use crate::handover::{Document, Upgrader, upgrade};
 use crate::journal::{Begin, Journal, Stamp};
 use crate::logging::LogRing;
 use crate::playout::{Channels, Ended, HandedOver, Playout, Surroundings, TakeOver};
-use crate::startup;
+use crate::source::{Programs, SourceContext};
 use crate::wish::{Contact, Wish};
 
 /// Commands waiting for playout.
@@ -114,11 +116,7 @@ impl Taken {
         let path = document.job.layout().socket(&document.job.stream_id);
         let socket = ControlSocket::resume(document.control.take()?, &path);
         let media = std::net::TcpListener::from(document.media.take()?);
-        let server = MediaServer::resume(
-            self.store.clone(),
-            startup::media_cache(&document.job),
-            media,
-        )?;
+        let server = MediaServer::resume(self.store.clone(), media_cache(&document.job), media)?;
         let report = WorkerReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..document.report
@@ -129,7 +127,7 @@ impl Taken {
             from: document.version,
             fell_back: self.fell_back,
         };
-        let sources = startup::sources(&document.job, &self.secrets, self.store.clone(), server);
+        let sources = sources_of(&document.job, &self.secrets, self.store.clone(), server);
         let next_seq = document.next_seq;
         let journal = Journal::start(&document.job, Begin::TakesOver { next_seq });
         let furniture = Furniture {
@@ -284,13 +282,13 @@ impl House {
     }
 
     async fn go_on_here(&self, stopped: HandedOver, why_not: String) -> io::Result<Playout> {
-        let cache = startup::media_cache(&stopped.job);
+        let cache = media_cache(&stopped.job);
         let server = match stopped.media_socket {
             Ok(socket) => MediaServer::resume(stopped.store.clone(), cache, socket)?,
             Err(_) => MediaServer::start_with(stopped.store.clone(), cache).await?,
         };
         let store = stopped.store;
-        let sources = startup::sources(&stopped.job, &self.secrets, store.clone(), server);
+        let sources = sources_of(&stopped.job, &self.secrets, store.clone(), server);
         let number = stopped
             .report
             .upgrade
@@ -340,4 +338,25 @@ impl Answering {
             self.task.abort();
         }
     }
+}
+
+/// The cache of media that a job allows.
+pub(crate) fn media_cache(job: &Job) -> Option<MediaCache> {
+    let dir = job.layout().objects_dir();
+    MediaCache::open(dir, &job.storage, job.cache_max_bytes)
+}
+
+/// What a job's sources read with.
+pub(crate) fn sources_of(
+    job: &Job,
+    secrets: &JobSecrets,
+    store: MediaStore,
+    server: MediaServer,
+) -> Arc<SourceContext> {
+    let programs = Programs {
+        ffmpeg: job.ffmpeg_bin.clone(),
+        ffprobe: job.ffprobe_bin.clone(),
+    };
+    let redactor = Redactor::new(secrets.all());
+    SourceContext::new(programs, store, server, &job.layout(), redactor)
 }

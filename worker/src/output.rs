@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fanout::Headers;
+use crate::flv::Headers;
 use crate::journal::Journal;
 use air::DeliveryLog;
 use connection::FrozenConnection;

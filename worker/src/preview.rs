@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::fanout::Headers;
+use crate::flv::Headers;
 use crate::flv::{Metadata, Packet};
 use crate::output::queue::Queue;
 use run::Writer;

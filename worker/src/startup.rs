@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use programme::{FormatChoice, StreamFormat};
 use storage::media::MediaStore;
-use storage::media::cache::MediaCache;
 use storage::media::server::MediaServer;
 use storage::model::report::{ItemProblem, exit_code};
 use storage::model::{ErrorReport, Job, JobSecrets, SlateConfig, WorkerExit};
@@ -21,14 +20,13 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::memory::Memory;
 use crate::control::{ControlSocket, SocketError};
 use crate::fanout::Fanout;
-use crate::ffmpeg::redact::Redactor;
-use crate::house::{Furniture, House};
+use crate::house::{Furniture, House, media_cache, sources_of};
 use crate::journal::{Begin, Journal};
 use crate::logging::LogRing;
 use crate::playout::{self, Channels, Parts, Playout};
 use crate::position::PositionStore;
 use crate::source::live::LiveInputs;
-use crate::source::{Programs, Slate, SourceContext};
+use crate::source::{Slate, SourceContext};
 
 /// How long the items are looked at before `"auto"` is settled by what was seen.
 const AUTO_FORMAT_LIMIT: Duration = Duration::from_secs(5);
@@ -89,7 +87,7 @@ async fn build(job: Job, house: &House, channels: Channels) -> Result<Parts, Err
             ),
             hint: "check the limits on open files (LimitNOFILE) and that loopback is up".to_owned(),
         })?;
-    let sources = sources(&job, secrets, store.clone(), server);
+    let sources = sources_of(&job, secrets, store.clone(), server);
     let memory = Memory::new(layout.listing(&job.stream_id), &job.storage);
     let catalogue = Catalogue::start(
         store,
@@ -130,25 +128,6 @@ async fn build(job: Job, house: &House, channels: Channels) -> Result<Parts, Err
         commands: channels.commands,
         report: channels.report,
     })
-}
-
-pub(crate) fn media_cache(job: &Job) -> Option<MediaCache> {
-    let dir = job.layout().objects_dir();
-    MediaCache::open(dir, &job.storage, job.cache_max_bytes)
-}
-
-pub(crate) fn sources(
-    job: &Job,
-    secrets: &JobSecrets,
-    store: MediaStore,
-    server: MediaServer,
-) -> Arc<SourceContext> {
-    let programs = Programs {
-        ffmpeg: job.ffmpeg_bin.clone(),
-        ffprobe: job.ffprobe_bin.clone(),
-    };
-    let redactor = Redactor::new(secrets.all());
-    SourceContext::new(programs, store, server, &job.layout(), redactor)
 }
 
 /// The slate, and why it is the generated card although another picture is configured: a picture

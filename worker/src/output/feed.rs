@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::fanout::Headers;
+use crate::flv::Headers;
 use crate::flv::{FlvWriter, Metadata, Packet, VideoPacket};
 
 /// How changed parameter sets are told.

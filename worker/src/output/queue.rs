@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::fanout::Headers;
+use crate::flv::Headers;
 use crate::flv::Packet;
 
 /// Most media time queued, ms.

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::fanout::Headers;
 use crate::ffmpeg::publish;
 use crate::ffmpeg::redact::Redactor;
 use crate::ffmpeg::run::Speaker;
+use crate::flv::Headers;
 use crate::flv::{Metadata, Packet};
 use crate::output::failure::{Failure, FailureKind};
 use crate::output::feed::{Feed, ParameterSets};
