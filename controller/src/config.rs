@@ -5,6 +5,7 @@
 
 mod flags;
 mod read;
+mod upstream;
 mod vars;
 
 use std::net::SocketAddr;
@@ -16,11 +17,9 @@ use storage::model::StorageSettings;
 use storage::secret::Secret;
 use supervise::cgroup::Delegated;
 
-use crate::upstream::mediamtx::MediaMtxConfig;
-use crate::upstream::obs::ObsConfig;
-
 pub use flags::{Flags, SECRETS, SETTINGS, Setting};
 pub use read::{ConfigErrors, Place};
+pub use upstream::{MediaMtxConfig, ObsConfig};
 pub use vars::{Keyring, MapVars, ProcessVars, Vars};
 
 /// Longest path of a unix socket: the kernel's `sun_path` holds 108 bytes with a NUL.

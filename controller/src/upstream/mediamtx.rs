@@ -18,7 +18,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use storage::model::{ErrorReport, StreamId};
-use storage::secret::Secret;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -26,21 +25,13 @@ use utoipa::ToSchema;
 
 use self::client::{Client, ClientError};
 use self::paths::{MediaPath, PathName};
+use crate::config::MediaMtxConfig;
 use crate::registry::Registry;
 
 /// How often the paths are listed.
 const LIST_EVERY: Duration = Duration::from_secs(1);
 /// Hooks that may wait; a hook beyond them is as good as the next listing.
 const HINTS: usize = 64;
-
-/// What the operator set of MediaMTX.
-#[derive(Debug, Clone)]
-pub struct MediaMtxConfig {
-    /// `MEDIAMTX_API_URL`.
-    pub api_url: String,
-    /// `MEDIAMTX_API_USER` and `MEDIAMTX_API_PASSWORD`.
-    pub credentials: Option<(String, Secret)>,
-}
 
 /// Where hooks go and the status is read; clones are the same.
 #[derive(Debug, Clone)]

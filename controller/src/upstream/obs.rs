@@ -17,7 +17,6 @@ mod restart;
 mod scenes;
 mod takeover;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -39,6 +38,7 @@ use self::scenes::OwnerSources;
 pub use self::scenes::{OwnerSource, SCENES};
 pub use self::takeover::Phase;
 use self::takeover::{Act, Seen, Takeover};
+use crate::config::ObsConfig;
 use crate::registry::Registry;
 use crate::stream::{Asker, Take};
 
@@ -55,27 +55,6 @@ const TRIES: Policy = Policy {
     healthy_after: WELL_AFTER,
     max_attempts: None,
 };
-
-/// What the operator set of OBS.
-#[derive(Debug, Clone)]
-pub struct ObsConfig {
-    /// `OBS_WEBSOCKET_URL`.
-    pub url: String,
-    /// `OBS_WEBSOCKET_PASSWORD`.
-    pub password: Option<Secret>,
-    /// `OBS_OWNER_SOURCES`: whose being on asks for the air.
-    pub owner_sources: Vec<String>,
-    /// `OBS_STREAM`; `None`: the only one there is.
-    pub stream: Option<StreamId>,
-    /// `OBS_INPUT`: the live input OBS streams to.
-    pub input: String,
-    /// `OBS_DEBOUNCE_S`.
-    pub debounce: Duration,
-    /// `OBS_INGEST_URL` and `OBS_INGEST_KEY`: where OBS is told to stream to; `None`: where it is set to.
-    pub ingest: Option<(String, Option<Secret>)>,
-    /// `OBS_RESTART_COMMAND`: program and arguments.
-    pub restart: Option<(PathBuf, Vec<String>)>,
-}
 
 /// OBS as an operator sees it.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -1,7 +1,7 @@
 //! Reading what the operator set of MediaMTX.
 
 use super::Reader;
-use crate::upstream::mediamtx::MediaMtxConfig;
+use crate::config::MediaMtxConfig;
 
 impl Reader<'_> {
     /// MediaMTX, if there is one whose API is to be asked.

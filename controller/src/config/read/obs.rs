@@ -7,7 +7,7 @@ use storage::model::StreamId;
 use storage::secret::Secret;
 
 use super::Reader;
-use crate::upstream::obs::ObsConfig;
+use crate::config::ObsConfig;
 
 /// Name of the input OBS streams to, where none is set: the one every stream has with `INGEST_BIND`.
 const INPUT: &str = "ingest";

@@ -13,8 +13,8 @@ use storage::model::ErrorReport;
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::MediaMtxConfig;
 use super::paths::{MediaPath, Page};
+use crate::config::MediaMtxConfig;
 
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 const MAX_ANSWER_BYTES: usize = 4 << 20;
