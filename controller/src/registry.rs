@@ -163,9 +163,36 @@ impl Registry {
     /// # Errors
     /// `Invalid` with every problem, `NotSaved`.
     pub async fn put_config(&self, id: &StreamId, text: &[u8]) -> Result<Applied, RequestError> {
+        self.put(id, text, None).await
+    }
+
+    /// The same, as long as `before` is what is in force.
+    ///
+    /// # Errors
+    /// `Superseded`, `Invalid` with every problem, `NotSaved`.
+    pub async fn edit_config(
+        &self,
+        id: &StreamId,
+        before: StreamConfig,
+        text: &[u8],
+    ) -> Result<Applied, RequestError> {
+        self.put(id, text, Some(Box::new(before))).await
+    }
+
+    async fn put(
+        &self,
+        id: &StreamId,
+        text: &[u8],
+        before: Option<Box<StreamConfig>>,
+    ) -> Result<Applied, RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.change(Change::Put(id.clone(), text.to_vec(), reply))
-            .await?;
+        let change = Change::Put {
+            id: id.clone(),
+            text: text.to_vec(),
+            before,
+            reply,
+        };
+        self.change(change).await?;
         answer.await.unwrap_or(Err(RequestError::ShuttingDown))
     }
 

@@ -168,6 +168,9 @@ impl From<RequestError> for ApiError {
             RequestError::NoLiveInput { .. } => new(StatusCode::CONFLICT, "no_live_input"),
             RequestError::NothingToSkip(_) => new(StatusCode::CONFLICT, "nothing_to_skip"),
             RequestError::StillRunning(_) => new(StatusCode::CONFLICT, "still_running"),
+            RequestError::Superseded(_) => {
+                new(StatusCode::CONFLICT, "changed_meanwhile").retry_after(1)
+            }
             RequestError::Invalid(problems) => {
                 new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_config").with_problems(problems)
             }

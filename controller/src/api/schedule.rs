@@ -31,6 +31,7 @@ use super::error::{ApiError, ErrorBody};
 use super::media::Prober;
 use crate::media::probe::Outcome;
 use crate::registry::Registry;
+use crate::stream::RequestError;
 
 /// The answer is sent after this, with the lengths that are known by then.
 const PATIENCE: Duration = Duration::from_millis(3000);
@@ -41,6 +42,8 @@ const FURTHEST: SignedDuration = SignedDuration::from_hours(92 * 24);
 const DEFAULT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 const DEFAULT_ROWS: usize = 1_000;
 const MAX_ROWS: usize = 10_000;
+/// Each time somebody else was quicker.
+const IMPORT_TRIES: u32 = 32;
 
 /// Which time.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -89,8 +92,8 @@ pub(super) struct Imported {
     blocks: Vec<String>,
     /// Items in them.
     items: usize,
-    /// Of those, keys that are not in the store (yet).
-    missing: Vec<String>,
+    /// Of those, keys that are not in the store (yet); `null`: the store did not say.
+    missing: Option<Vec<String>>,
 }
 
 /// Everything an answer is made of.
@@ -173,6 +176,7 @@ pub(super) async fn guide(
 #[utoipa::path(post, path = "/streams/{id}/schedule/import", operation_id = "import_schedule", tag = "configuration", params(("id" = StreamId, Path,), ImportQuery), request_body(content = String, content_type = "application/octet-stream"), responses(
     (status = 200, body = Imported),
     (status = 404, body = ErrorBody, description = "`unknown_stream`, `unknown_block`"),
+    (status = 409, body = ErrorBody, description = "`changed_meanwhile`: nothing was done, try again"),
     (status = 415, body = ErrorBody, description = "`form_refused`"),
     (status = 422, body = ErrorBody, description = "`invalid_list`: every bad line by its number; `invalid_config`; `no_schedule`"),
 ))]
@@ -185,36 +189,68 @@ pub(super) async fn import(
     body: Bytes,
 ) -> Result<Json<Imported>, ApiError> {
     refuse_forms(&headers)?;
-    let mut config = registry.get_config(&id)?;
-    let Some(schedule) = &mut config.programme.schedule else {
-        return Err(ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "no_schedule",
-            "the stream has no schedule yet: give it one with a timezone by PUT /streams/{id}",
-        ));
+    let (config, blocks, keys) = bring_in(&registry, &id, &query, &body).await?;
+    let items = keys.len();
+    // It is done, whatever the store answers now.
+    let missing = match list_prefixes(&store, &config).await {
+        Ok(there) => Some(not_among(&there, keys)),
+        Err(error) => {
+            tracing::warn!(stream_id = %id, %error, "cannot tell which items of an import are missing");
+            None
+        }
     };
-    let list = import::read(query.format, &body).map_err(|problems| {
-        let message = format!(
-            "{} lines cannot be taken; nothing was changed",
-            problems.len()
-        );
-        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", message)
-            .with_problems(problems)
-    })?;
-    let (blocks, keys) = list.write_to(schedule, query.block.as_deref())?;
-    let text = serde_json::to_vec(&config).expect("a configuration is JSON");
-    registry.put_config(&id, &text).await?;
-    let there = list_prefixes(&store, &config).await?;
-    let there: BTreeSet<&str> = there.iter().map(|object| object.key.as_str()).collect();
-    let mut missing: Vec<String> = keys.clone();
-    missing.retain(|key| !there.contains(key.as_str()));
-    missing.dedup();
     Ok(Json(Imported {
         stream_id: id,
         blocks,
-        items: keys.len(),
+        items,
         missing,
     }))
+}
+
+/// Writes a list into the configuration, which others may be changing at the same time: what it is
+/// now, the blocks that were written, and the keys in them.
+async fn bring_in(
+    registry: &Registry,
+    id: &StreamId,
+    query: &ImportQuery,
+    body: &[u8],
+) -> Result<(StreamConfig, Vec<String>, Vec<String>), ApiError> {
+    let mut tries = 0;
+    loop {
+        let before = registry.get_config(id)?;
+        let mut config = before.clone();
+        let Some(schedule) = &mut config.programme.schedule else {
+            return Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "no_schedule",
+                "the stream has no schedule yet: give it one with a timezone by PUT /streams/{id}",
+            ));
+        };
+        let list = import::read(query.format, body).map_err(|problems| {
+            let message = format!(
+                "{} lines cannot be taken; nothing was changed",
+                problems.len()
+            );
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", message)
+                .with_problems(problems)
+        })?;
+        let (blocks, keys) = list.write_to(schedule, query.block.as_deref())?;
+        let text = serde_json::to_vec(&config).expect("a configuration is JSON");
+        tries += 1;
+        match registry.edit_config(id, before, &text).await {
+            Ok(_) => return Ok((config, blocks, keys)),
+            Err(RequestError::Superseded(_)) if tries < IMPORT_TRIES => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Those of `keys` that are not there, each once.
+fn not_among(there: &[MediaObject], mut keys: Vec<String>) -> Vec<String> {
+    let there: BTreeSet<&str> = there.iter().map(|object| object.key.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| !there.contains(key.as_str()) && seen.insert(key.clone()));
+    keys
 }
 
 /// A page of another origin can send those without asking first.

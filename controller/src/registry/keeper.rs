@@ -33,11 +33,13 @@ pub(super) type Streams = Arc<BTreeMap<StreamId, StreamHandle>>;
 /// What is asked of the keeper.
 #[derive(Debug)]
 pub(super) enum Change {
-    Put(
-        StreamId,
-        Vec<u8>,
-        oneshot::Sender<Result<Applied, RequestError>>,
-    ),
+    Put {
+        id: StreamId,
+        text: Vec<u8>,
+        /// It is done only while this is in force.
+        before: Option<Box<StreamConfig>>,
+        reply: oneshot::Sender<Result<Applied, RequestError>>,
+    },
     Delete(StreamId, oneshot::Sender<Result<(), RequestError>>),
     Reload(oneshot::Sender<()>),
     End(End, oneshot::Sender<()>),
@@ -95,8 +97,19 @@ impl Keeper {
         });
         while let Some(change) = self.changes.recv().await {
             match change {
-                Change::Put(id, text, reply) => {
-                    let _ = reply.send(self.put(id, &text).await);
+                Change::Put {
+                    id,
+                    text,
+                    before,
+                    reply,
+                } => {
+                    let outcome = match before {
+                        Some(before) if self.configs.get(&id) != Some(&*before) => {
+                            Err(RequestError::Superseded(id))
+                        }
+                        _ => self.put(id, &text).await,
+                    };
+                    let _ = reply.send(outcome);
                 }
                 Change::Delete(id, reply) => {
                     let _ = reply.send(self.delete(&id).await);

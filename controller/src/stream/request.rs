@@ -108,6 +108,9 @@ pub enum RequestError {
     /// Delete of a stream that runs.
     #[error("stream {0} is running: stop it first")]
     StillRunning(StreamId),
+    /// Somebody else changed the configuration at the same moment.
+    #[error("the configuration of stream {0} was changed meanwhile; nothing was done, try again")]
+    Superseded(StreamId),
     /// The configuration cannot be used.
     #[error("the configuration has {} problem(s)", .0.len())]
     Invalid(Vec<Problem>),

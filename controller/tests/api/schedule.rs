@@ -106,6 +106,20 @@ async fn a_list_is_brought_in_whole_or_not_at_all() {
         json!([{"key": "a.mp4"}, {"key": "later.mp4"}])
     );
 
+    // One of them would take back what the other has brought, had both begun from the same.
+    let days = (1..=9).map(|n| {
+        let day =
+            json!({"date": format!("2031-01-0{n}"), "items": [{"at": "20:15", "key": "a.mp4"}]});
+        let (server, path) = (&server, import("format=json"));
+        async move { server.call("POST", &path, &day.to_string()).await.status }
+    });
+    for status in futures_util::future::join_all(days).await {
+        assert_eq!(status, 200);
+    }
+    let config = server.get("/streams/main").await.json();
+    let blocks = config["programme"]["schedule"]["blocks"].as_array();
+    assert_eq!(blocks.unwrap().len(), 1 + 9, "{config:#}");
+
     let day = json!({"date": "2031-12-24", "items": [{"at": "20:15", "key": "a.mp4"}]});
     let path = import("format=json");
     let answer = server.call("POST", &path, &day.to_string()).await.json();

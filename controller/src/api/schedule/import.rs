@@ -165,9 +165,9 @@ fn lines(text: &str, extended: bool) -> Result<Vec<Item>, Vec<Problem>> {
         let line = line.trim();
         if let Some(comment) = line.strip_prefix('#') {
             let named = comment.strip_prefix("EXTINF:").filter(|_| extended);
-            let named = named.and_then(|info| info.split_once(','));
             title = named
-                .map(|(_, title)| title.trim().to_owned())
+                .and_then(title_of)
+                .map(|title| title.trim().to_owned())
                 .filter(|title| !title.is_empty())
                 .or(title);
             continue;
@@ -189,6 +189,16 @@ fn lines(text: &str, extended: bool) -> Result<Vec<Item>, Vec<Problem>> {
     } else {
         Err(problems)
     }
+}
+
+/// What follows the first comma; of those in quotes, as in `-1 group="News, sport",Title`, none counts.
+fn title_of(info: &str) -> Option<&str> {
+    let mut is_quoted = false;
+    let comma = info.find(|c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    })?;
+    Some(&info[comma + 1..])
 }
 
 fn checked_key(text: &str) -> Result<String, String> {
@@ -261,6 +271,14 @@ fn day(text: &str) -> Result<Day, Vec<Problem>> {
                 )),
             },
         }
+    }
+    if let (Some((first, _)), Some((last, _))) = (parts.first(), parts.last())
+        && (*first < until && until <= *last)
+    {
+        problems.push(problem(
+            "until",
+            "must be later than the last \"at\", or not later than the first: then it is on the next day",
+        ));
     }
     match (date, problems.is_empty()) {
         (Some(date), true) => Ok(Day { date, parts, until }),

@@ -25,7 +25,7 @@ fn blocks(schedule: &Schedule) -> Vec<String> {
 
 #[test]
 fn an_m3u_becomes_the_items_of_a_block() {
-    let text = "\u{FEFF}#EXTM3U\r\n#EXTINF:120,A film, in two parts\r\n#EXTVLCOPT:x\r\nfilms/a.mp4\r\n\r\n./b.mp4\r\n";
+    let text = "\u{FEFF}#EXTM3U\r\n#EXTINF:120 group=\"Films, long\",A film, in two parts\r\n#EXTVLCOPT:x\r\nfilms/a.mp4\r\n\r\n./b.mp4\r\n";
     let list = read(Format::M3u, text.as_bytes()).expect("a list");
     let mut schedule = schedule();
     let (names, keys) = list
@@ -108,6 +108,19 @@ fn everything_wrong_with_a_day_is_told() {
             found.iter().any(|p| p.starts_with(path)),
             "{path} in {found:#?}"
         );
+    }
+    let until = |until: &str| {
+        let text = format!(
+            r#"{{"date": "2026-12-24", "until": "{until}", "items": [
+                {{"at": "20:00", "key": "a.mp4"}}, {{"at": "22:00", "key": "b.mp4"}}]}}"#
+        );
+        read(Format::Json, text.as_bytes()).map_err(|problems| problems[0].path.clone())
+    };
+    for within in ["20:01", "22:00"] {
+        assert_eq!(until(within), Err("until".to_owned()), "{within}");
+    }
+    for (next_day, same_day) in [("02:00", "22:01"), ("20:00", "24:00")] {
+        assert!(until(next_day).is_ok() && until(same_day).is_ok());
     }
     assert!(problems(Format::Json, b"{\n  \"date\": }")[0].starts_with("line 2: "));
 }
