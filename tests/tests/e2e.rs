@@ -28,6 +28,8 @@ mod ffmpeg_versions;
 mod harness;
 #[path = "e2e/live.rs"]
 mod live;
+#[path = "e2e/live_policy.rs"]
+mod live_policy;
 #[path = "e2e/live_record.rs"]
 mod live_record;
 #[path = "e2e/live_resume.rs"]

@@ -4,6 +4,7 @@
 //! through the timeline, and hands the whole batch to the fanout. Nothing in a turn waits: opening,
 //! closing, listing and writing happen in other tasks, and their results are seen a turn later.
 
+mod card;
 mod commands;
 mod cuts;
 mod hand_over;
@@ -39,6 +40,7 @@ use crate::journal::Journal;
 use crate::source::live::LiveInputs;
 use crate::source::{Slate, SlateSource, SourceContext};
 use crate::timeline::{Pacer, Silence, SourceShape, Timeline};
+use card::Card;
 use hand_over::Order;
 pub use hand_over::{Channels, FrozenPlayout, HandedOver, Rehearsal, Surroundings, TakeOver};
 use items::{Cursor, Plan};
@@ -76,8 +78,6 @@ pub struct Parts {
     pub catalogue: Catalogue,
     /// How sources are opened.
     pub sources: Arc<SourceContext>,
-    /// The card, where it could be rendered.
-    pub card: Option<Arc<Slate>>,
     /// What feeds the stream besides its programme.
     pub live: LiveInputs,
     /// Where packets go.
@@ -115,7 +115,7 @@ pub struct Playout {
     pacer: Pacer,
     slate: Arc<Slate>,
     slate_problem: Option<ItemProblem>,
-    card: Option<Arc<Slate>>,
+    card: Card,
     /// The slate's or the card's.
     slate_source: SlateSource,
     /// Its next packet.
@@ -179,7 +179,7 @@ impl Playout {
             slate: parts.slate,
             slate_problem: parts.slate_problem,
             air: Air::Nothing,
-            card: parts.card,
+            card: Card::resume(None, &parts.job),
             live: LiveDesk::new(parts.live, Word::Auto),
             since: Since::now(),
             current: None,
@@ -215,6 +215,7 @@ impl Playout {
     /// Keeps the stream on air until it is told to stop or no destination is left, then closes
     /// sources and outputs.
     pub async fn run(mut self, shutdown: &CancellationToken) -> Ended {
+        self.card.prepare(&self.job, &self.sources, self.format);
         let mut wake_up = Instant::now();
         let mut changes = self.fanout.changes();
         let ended = loop {
@@ -259,6 +260,7 @@ impl Playout {
         }
         self.mind_live(now);
         self.mind_beneath(now);
+        self.mind_card();
         let mut changed = false;
         loop {
             let view = self.view(now);

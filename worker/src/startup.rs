@@ -110,11 +110,9 @@ async fn build(job: Job, house: &House, channels: Channels) -> Result<Parts, Err
             return Err(error);
         }
     };
-    let card = render_card(&sources, format, job.config.live.card.as_ref()).await;
     let live = LiveInputs::open(&job, &sources, format, secrets);
     Ok(Parts {
         seed: seed(&job),
-        card,
         live,
         job,
         format,
@@ -155,27 +153,6 @@ async fn render_slate(
     );
     let card = Slate::render(sources, format, None).await?;
     Ok((card, Some(failed)))
-}
-
-/// The card; without one the slate stands in for it.
-async fn render_card(
-    sources: &SourceContext,
-    format: StreamFormat,
-    config: Option<&SlateConfig>,
-) -> Option<Arc<Slate>> {
-    match Slate::render(sources, format, Some(config?)).await {
-        Ok(card) => Some(card),
-        Err(error) => {
-            let (error_type, hint) = (&error.error_type, &error.hint);
-            tracing::error!(
-                error_type,
-                hint,
-                "the slate stands in for the card: {}",
-                error.message
-            );
-            None
-        }
-    }
 }
 
 /// The format on air. `"auto"` takes what most of the first items have, as far as they can be

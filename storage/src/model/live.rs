@@ -73,7 +73,7 @@ pub struct LiveConfig {
     /// What a change between programme and live looks like.
     #[serde(default)]
     pub transition: TransitionConfig,
-    /// Shown when a live feed is announced and does not come; the slate when absent.
+    /// Shown when a live feed is announced and does not come; one that says so when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<SlateConfig>,
 }

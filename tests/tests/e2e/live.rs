@@ -130,24 +130,20 @@ fn what_connects_and_sends_nothing_or_garbage_changes_nothing() {
 #[test]
 fn the_operators_word_stands_over_a_feed() {
     let stage = Stage::new();
-    let take = |take: &str| {
-        let body = json!({ "take": take });
-        stage.controller.call("POST", "/streams/main/source", &body);
-    };
     let mut publisher = stage.publish(&feed(), &["-c", "copy"]);
     stage.wait_kind("live");
-    take("programme");
+    stage.take("programme");
     stage.wait_kind("programme");
     wait::observe(Duration::from_secs(2));
     assert_eq!(
         stage.controller.status("main")["on_air"]["kind"],
         "programme"
     );
-    take("live");
+    stage.take("live");
     stage.wait_kind("live");
-    take("slate");
+    stage.take("slate");
     stage.wait_kind("slate");
-    take("programme");
+    stage.take("programme");
     stage.wait_kind("programme");
     publisher.kill();
     stage.wait_input("it is gone", |input| input["state"] == "waiting");

@@ -51,13 +51,6 @@ fn is_in_order(session: &Value) -> bool {
 #[test]
 fn each_session_is_recorded_with_its_times_as_the_receiver_saw_them() {
     let stage = Stage::with(json!([{ "name": "studio", "ingest": true, "grace_s": 0 }]));
-    let take = |take: &str| {
-        let body = json!({ "take": take });
-        stage
-            .controller
-            .call("POST", "/streams/main/source", &body)
-            .expect(202);
-    };
     // It comes by itself and is lost.
     let mut publisher = stage.publish(&feed(), &["-c", "copy"]);
     stage.wait_kind("live");
@@ -68,13 +61,13 @@ fn each_session_is_recorded_with_its_times_as_the_receiver_saw_them() {
     let _publisher = stage.publish(&feed(), &["-c", "copy"]);
     stage.wait_kind("live");
     wait::observe(Duration::from_secs(1));
-    take("programme");
+    stage.take("programme");
     stage.wait_kind("programme");
     wait::observe(Duration::from_secs(1));
-    take("live");
+    stage.take("live");
     stage.wait_kind("live");
     wait::observe(Duration::from_secs(1));
-    take("programme");
+    stage.take("programme");
     stage.wait_kind("programme");
 
     let sessions = sessions(&stage, 3);

@@ -63,8 +63,12 @@ impl Stage {
 
     /// With these fields of the stream's configuration besides the usual ones.
     pub(crate) fn of(fields: Value) -> Self {
+        Self::at(Receiver::start(), fields)
+    }
+
+    /// The same, with this receiver.
+    pub(crate) fn at(receiver: Receiver, fields: Value) -> Self {
         let folder = media::folder(&[("long.mp4", &media::long())]);
-        let receiver = Receiver::start();
         let address = free_address().to_string();
         let worker = folder.path().join("stream-worker");
         std::fs::copy(binary("stream-worker"), &worker).expect("copied");
@@ -95,6 +99,13 @@ impl Stage {
 
     pub(crate) fn publish(&self, file: &Path, more: &[&str]) -> Child {
         publish(file, more, &format!("{}/{}", self.ingest, self.key))
+    }
+
+    /// What the operator says.
+    pub(crate) fn take(&self, take: &str) {
+        let body = json!({ "take": take });
+        let answer = self.controller.call("POST", "/streams/main/source", &body);
+        answer.expect(202);
     }
 
     pub(crate) fn wait_kind(&self, kind: &str) -> Value {

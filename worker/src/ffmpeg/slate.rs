@@ -1,5 +1,7 @@
 //! The command lines that render the slate: its picture, and the silence that goes with it.
 
+mod letters;
+
 use programme::StreamFormat;
 use programme::fit::FORMAT_WHITELIST;
 use programme::format::AUDIO_RATE_HZ;
@@ -13,12 +15,15 @@ pub const IMAGE_FORMATS: &str = "png_pipe,jpeg_pipe,webp_pipe,gif,bmp_pipe";
 /// Colours of the generated card.
 const CARD_GROUND: &str = "0x12161c";
 const CARD_MARK: &str = "0x3d4756";
+const CARD_WORDS: &str = "0xc8d2de";
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Picture<'a> {
     /// A sign that needs no words: two bars, "paused".
     Card,
+    /// "Going live soon".
+    Soon,
     /// An image, by its loopback address.
     Image {
         /// Of the media server.
@@ -38,6 +43,7 @@ pub fn picture(what: Picture<'_>, format: StreamFormat, frames: u64) -> Vec<Stri
     let mut args = quiet();
     match what {
         Picture::Card => args.extend(["-f".into(), "lavfi".into(), "-i".into(), card(format)]),
+        Picture::Soon => args.extend(["-f".into(), "lavfi".into(), "-i".into(), soon(format)]),
         Picture::Image { url } => {
             args.extend(http_input(IMAGE_FORMATS));
             // By a plain name FFmpeg would take `.jpg` for a numbered series of files.
@@ -83,13 +89,25 @@ pub fn silence(format: StreamFormat) -> Vec<String> {
 }
 
 fn card(format: StreamFormat) -> String {
-    let StreamFormat {
-        width, height, fps, ..
-    } = format;
+    let StreamFormat { width, height, .. } = format;
     let (bar_w, bar_h) = (height / 18, height / 5);
     let (left, right) = (width / 2 - bar_w * 3 / 2, width / 2 + bar_w / 2);
     let top = (height - bar_h) / 2;
     let bar = |x: u32| format!("drawbox=x={x}:y={top}:w={bar_w}:h={bar_h}:c={CARD_MARK}:t=fill");
-    let ground = format!("color=c={CARD_GROUND}:s={width}x{height}:r={fps}");
-    format!("{ground},{},{}", bar(left), bar(right))
+    format!("{},{},{}", ground(format), bar(left), bar(right))
+}
+
+fn soon(format: StreamFormat) -> String {
+    let size = (format.width, format.height);
+    let words = letters::write("GOING LIVE SOON", CARD_WORDS, size).join(",");
+    // Drawn once.
+    let repeated = format!("loop=loop=-1:size=1:start=0,setpts=N/{}/TB", format.fps);
+    format!("{},{words},{repeated}", ground(format))
+}
+
+fn ground(format: StreamFormat) -> String {
+    let StreamFormat {
+        width, height, fps, ..
+    } = format;
+    format!("color=c={CARD_GROUND}:s={width}x{height}:r={fps}")
 }

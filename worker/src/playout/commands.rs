@@ -44,6 +44,7 @@ impl Playout {
                     self.plan = None;
                     self.job.config = *config;
                     self.live.inputs.configure(&self.job.live_inputs());
+                    self.card.prepare(&self.job, &self.sources, self.format);
                     Ok(())
                 } else {
                     Err(FormatChanged)

@@ -86,7 +86,7 @@ impl Playout {
         self.keep_position(Duration::ZERO, now);
     }
 
-    fn cut_to_slate(&mut self, reason: SlateCause) {
+    pub(super) fn cut_to_slate(&mut self, reason: SlateCause) {
         match reason {
             SlateCause::Starting | SlateCause::Operator | SlateCause::Card => {
                 tracing::info!(reason = report::slate_reason(reason), "the slate is on air");
@@ -105,13 +105,11 @@ impl Playout {
         }
         self.leave_current();
         self.leave_live();
-        let shown = match (reason, &self.card) {
-            (SlateCause::Card, Some(card)) => card,
-            _ => &self.slate,
-        };
-        let same = Arc::ptr_eq(shown, self.slate_source.slate());
+        let card = (reason == SlateCause::Card).then(|| self.card.get());
+        let shown = card.flatten().unwrap_or_else(|| Arc::clone(&self.slate));
+        let same = Arc::ptr_eq(&shown, self.slate_source.slate());
         if !same || !matches!(self.air, Air::Slate(_)) {
-            self.slate_source = SlateSource::new(shown);
+            self.slate_source = SlateSource::new(&shown);
             self.slate_packet = None;
             self.timeline.join(frame_of(f64::from(self.format.fps)));
             self.since = Since::now();

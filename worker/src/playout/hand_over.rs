@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::card::Card;
 use super::items::{Cursor, Interrupted};
 use super::keeper::PositionKeeper;
 use super::live::LiveDesk;
@@ -194,11 +195,10 @@ impl Playout {
             channels,
         } = around;
         let slate = Arc::new(frozen.slate);
-        let card = frozen.card.map(Arc::new);
-        let shown = match (frozen.air, &card) {
-            (Air::Slate(SlateCause::Card), Some(card)) => card,
-            _ => &slate,
-        };
+        let card = Card::resume(frozen.card, &job);
+        let is_card = frozen.air == Air::Slate(SlateCause::Card);
+        let shown = card.get().filter(|_| is_card);
+        let shown = shown.as_ref().unwrap_or(&slate);
         let format = frozen.format;
         let live = LiveInputs::open(&job, &sources, format, &secrets);
         let reach = sources.reach().clone();
@@ -379,7 +379,7 @@ impl Playout {
             pacer: self.pacer.clone(),
             slate: self.slate.as_ref().clone(),
             slate_problem: self.slate_problem.clone(),
-            card: self.card.as_deref().cloned(),
+            card: self.card.get().as_deref().cloned(),
             word: self.live.word().clone(),
             slate_place: self.slate_source.place(),
             slate_packet: self.slate_packet.clone(),

@@ -88,6 +88,7 @@ struct Wanted {
 
 enum Content {
     Card,
+    Soon,
     Image { key: String },
     Clip { key: String, sound: bool },
 }
@@ -107,19 +108,50 @@ impl Slate {
         let made = async {
             let ffmpeg = version(context).await?;
             let wanted = Wanted::new(context, format, config, &ffmpeg).await?;
-            let silence_of = format!("slate-silence 1 {:?} {format:?}", ffmpeg);
-            let (picture, silence) = tokio::try_join!(
-                rendered(context, &wanted.of, || picture(context, &wanted, format)),
-                rendered(context, &silence_of, || async {
-                    run(context, command::silence(format)).await
-                }),
-            )?;
-            Self::assemble(format, wanted.frames, picture, silence)
+            Self::render_wanted(context, format, wanted, &ffmpeg).await
         };
         match made.await {
             Ok(slate) => Ok(Arc::new(slate)),
             Err(cause) => Err(failed(config, &cause)),
         }
+    }
+
+    /// The card that says "going live soon".
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub async fn render_soon(
+        context: &SourceContext,
+        format: StreamFormat,
+    ) -> Result<Arc<Self>, ErrorReport> {
+        let made = async {
+            let ffmpeg = version(context).await?;
+            let wanted = Wanted {
+                of: format!("soon 1 {ffmpeg:?} {format:?}"),
+                frames: u64::from(STILL_S * format.fps),
+                what: Content::Soon,
+            };
+            Self::render_wanted(context, format, wanted, &ffmpeg).await
+        };
+        made.await
+            .map(Arc::new)
+            .map_err(|cause| failed(None, &cause))
+    }
+
+    async fn render_wanted(
+        context: &SourceContext,
+        format: StreamFormat,
+        wanted: Wanted,
+        ffmpeg: &str,
+    ) -> Result<Self, ErrorReport> {
+        let silence_of = format!("slate-silence 1 {ffmpeg:?} {format:?}");
+        let (picture, silence) = tokio::try_join!(
+            rendered(context, &wanted.of, || picture(context, &wanted, format)),
+            rendered(context, &silence_of, || async {
+                run(context, command::silence(format)).await
+            }),
+        )?;
+        Self::assemble(format, wanted.frames, picture, silence)
     }
 
     /// `AVCDecoderConfigurationRecord`.
@@ -396,12 +428,13 @@ async fn picture(
     format: StreamFormat,
 ) -> Result<Vec<u8>, ErrorReport> {
     let ticket = match &wanted.what {
-        Content::Card => None,
+        Content::Card | Content::Soon => None,
         Content::Image { key } | Content::Clip { key, .. } => Some(context.ticket(key)?),
     };
     let url = ticket.as_ref().map_or("", |ticket| ticket.url());
     let what = match wanted.what {
         Content::Card => Picture::Card,
+        Content::Soon => Picture::Soon,
         Content::Image { .. } => Picture::Image { url },
         Content::Clip { sound, .. } => Picture::Clip { url, sound },
     };
