@@ -1,46 +1,32 @@
 //! The schedule: what will air, as JSON and as XMLTV, and lists brought in from elsewhere.
-//!
-//! What will air is rehearsed by `programme` with what is known here: the listing, the lengths that
-//! were looked into, the worker's report and the position it has written.
 
 mod import;
+mod outlook;
 mod xmltv;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
-use programme::rehearse::{Finding, Rehearsal, Running, Window, rehearse};
-use programme::{FormatChoice, Lineup, ListedObject, Standing, StreamFormat, fit};
+use programme::rehearse::Rehearsal;
 use serde::{Deserialize, Serialize};
-use storage::document::{self, Opened};
 use storage::layout::Layout;
-use storage::media::{MediaError, MediaObject, MediaStore};
-use storage::model::report::OnAirKind;
-use storage::model::{OnAir, PositionFile, StreamConfig, StreamId};
+use storage::media::{MediaObject, MediaStore};
+use storage::model::{StreamConfig, StreamId};
 use utoipa::{IntoParams, ToSchema};
 
+use self::outlook::{list_prefixes, rehearsed, time_zone};
 use super::body::{IdPath, QueryOf};
 use super::error::{ApiError, ErrorBody};
 use super::media::Prober;
-use crate::media::probe::Outcome;
 use crate::registry::Registry;
 use crate::stream::RequestError;
 
-/// The answer is sent after this, with the lengths that are known by then.
-const PATIENCE: Duration = Duration::from_millis(3000);
-/// The longest window.
-const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
-/// What is further ahead than this is not rehearsed.
-const FURTHEST: SignedDuration = SignedDuration::from_hours(92 * 24);
-const DEFAULT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
-const DEFAULT_ROWS: usize = 1_000;
 const MAX_ROWS: usize = 10_000;
 /// Each time somebody else was quicker.
 const IMPORT_TRIES: u32 = 32;
@@ -96,22 +82,6 @@ pub(super) struct Imported {
     missing: Option<Vec<String>>,
 }
 
-/// Everything an answer is made of.
-struct Rehearsed {
-    config: StreamConfig,
-    from: Timestamp,
-    to: Timestamp,
-    pending: usize,
-    rehearsal: Rehearsal,
-}
-
-/// What the store has of a programme.
-struct Listed {
-    objects: Vec<MediaObject>,
-    findings: BTreeMap<String, Finding>,
-    pending: usize,
-}
-
 /// What will air, and what is wrong with it
 ///
 /// In order and without a gap, from what is on air now. Times are estimates as far as items of unknown length
@@ -144,7 +114,8 @@ pub(super) async fn get(
 
 /// What is airing and will air, as XMLTV
 ///
-/// For programme guides and players; the channel's id is the stream's.
+/// For programme guides and players; the channel's id is the stream's. By default up to 10000 items; a comment at the end
+/// says when there are more.
 #[utoipa::path(get, path = "/streams/{id}/schedule.xml", operation_id = "get_schedule_xmltv", tag = "streams", params(("id" = StreamId, Path,), WindowQuery), responses(
     (status = 200, content_type = "application/xml", body = String, description = "XMLTV"),
     (status = 404, body = ErrorBody, description = "`unknown_stream`"),
@@ -159,9 +130,18 @@ pub(super) async fn guide(
     IdPath(id): IdPath,
     QueryOf(query): QueryOf<WindowQuery>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let rehearsed = rehearsed(&registry, &store, &prober, &layout, &id, &query).await?;
+    // A guide is read whole, by programs that do not ask twice.
+    let query = WindowQuery {
+        limit: query.limit.or(Some(MAX_ROWS)),
+        ..query
+    };
+    let mut rehearsed = rehearsed(&registry, &store, &prober, &layout, &id, &query).await?;
+    if let (Some(first), Some(began)) = (rehearsed.rehearsal.airings.first_mut(), rehearsed.began) {
+        // Each reading of the guide would move it otherwise.
+        first.begins = began;
+    }
     let zone = time_zone(&rehearsed.config).unwrap_or(TimeZone::UTC);
-    let text = xmltv::guide(id.as_str(), &zone, &rehearsed.rehearsal.airings);
+    let text = xmltv::guide(id.as_str(), &zone, &rehearsed.rehearsal);
     let kind = "application/xml; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text))
 }
@@ -228,7 +208,7 @@ async fn bring_in(
         };
         let list = import::read(query.format, body).map_err(|problems| {
             let message = format!(
-                "{} lines cannot be taken; nothing was changed",
+                "the list has {} problem(s); nothing was changed",
                 problems.len()
             );
             ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", message)
@@ -274,153 +254,4 @@ fn refuse_forms(headers: &HeaderMap) -> Result<(), ApiError> {
              audio/x-mpegurl)",
         )),
     }
-}
-
-async fn rehearsed(
-    registry: &Registry,
-    store: &MediaStore,
-    prober: &Prober,
-    layout: &Layout,
-    id: &StreamId,
-    query: &WindowQuery,
-) -> Result<Rehearsed, ApiError> {
-    let now = Timestamp::now();
-    let config = registry.get_config(id)?;
-    let status = registry.status(id)?;
-    let (from, to) = window(query, now)?;
-    let format = status.format.or(match config.format {
-        FormatChoice::Fixed(format) => Some(format),
-        FormatChoice::Auto => None,
-    });
-    let listed = look(store, prober, &config, format.as_ref()).await?;
-    let path = layout.position(id);
-    let rows = query.limit.unwrap_or(DEFAULT_ROWS).clamp(10, MAX_ROWS);
-    let programme = config.programme.clone();
-    let zone = time_zone(&config);
-    let pending = listed.pending;
-    let work = move || {
-        let objects: Vec<ListedObject> =
-            listed.objects.iter().map(MediaObject::to_listed).collect();
-        let lineup = Lineup::resolve(&programme, zone, &objects);
-        let window = Window {
-            at: now,
-            standing: standing(&path),
-            running: status.on_air.and_then(running),
-            from,
-            to,
-            rows,
-        };
-        rehearse(&lineup, &window, &|object| {
-            let found = listed.findings.get(&object.key);
-            found.cloned().unwrap_or(Finding::NotLookedInto)
-        })
-    };
-    let rehearsal = tokio::task::spawn_blocking(work)
-        .await
-        .expect("a rehearsal does not panic");
-    Ok(Rehearsed {
-        config,
-        from,
-        to,
-        pending,
-        rehearsal,
-    })
-}
-
-fn window(query: &WindowQuery, now: Timestamp) -> Result<(Timestamp, Timestamp), ApiError> {
-    let invalid =
-        |message: &str| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_window", message);
-    let from = query.from.unwrap_or(now).max(now);
-    let to = match query.to {
-        Some(to) => to,
-        None => from
-            .checked_add(DEFAULT_WINDOW)
-            .map_err(|_| invalid("from is too far ahead"))?,
-    };
-    if to <= from {
-        return Err(invalid(
-            "to must be after from, and after now: what has aired is in the history",
-        ));
-    }
-    if to.duration_since(from) > LONGEST {
-        return Err(invalid("to must be at most 31 days after from"));
-    }
-    if to.duration_since(now) > FURTHEST {
-        return Err(invalid("to must be at most 92 days ahead"));
-    }
-    Ok((from, to))
-}
-
-fn time_zone(config: &StreamConfig) -> Option<TimeZone> {
-    let schedule = config.programme.schedule.as_ref()?;
-    // It was checked when the configuration was read.
-    TimeZone::get(&schedule.timezone).ok()
-}
-
-/// How things stood when the worker wrote it down last; at the beginning, where it did not.
-fn standing(path: &std::path::Path) -> Standing {
-    let file = match document::read::<PositionFile>(path) {
-        Ok(Opened::Loaded { value, .. }) => Some(value),
-        Ok(Opened::Corrupt(corrupt)) => corrupt.last_good.map(|copy| copy.value),
-        Ok(Opened::Absent) | Err(_) => None,
-    };
-    file.map(PositionFile::into_standing).unwrap_or_default()
-}
-
-fn running(on_air: OnAir) -> Option<Running> {
-    let key = on_air
-        .item
-        .filter(|_| on_air.kind == OnAirKind::Programme)?;
-    Some(Running {
-        key,
-        block: on_air.block,
-        position_s: on_air.position_s,
-        duration_s: on_air.duration_s,
-    })
-}
-
-async fn look(
-    store: &MediaStore,
-    prober: &Prober,
-    config: &StreamConfig,
-    format: Option<&StreamFormat>,
-) -> Result<Listed, ApiError> {
-    let until = tokio::time::Instant::now() + PATIENCE;
-    let objects = list_prefixes(store, config).await?;
-    let outcomes = prober.probe(&objects, until).await;
-    let pending = outcomes.iter().filter(|outcome| outcome.is_none()).count();
-    let findings = objects.iter().zip(outcomes);
-    let findings = findings
-        .filter_map(|(object, outcome)| Some((object.key.clone(), finding(outcome?, format))))
-        .collect();
-    Ok(Listed {
-        objects,
-        findings,
-        pending,
-    })
-}
-
-fn finding(outcome: Outcome, format: Option<&StreamFormat>) -> Finding {
-    match outcome {
-        Outcome::Media(info) => {
-            let fit = fit::fit(&info, format.unwrap_or(&StreamFormat::default()));
-            match fit {
-                fit::Fit::Unplayable { reason } => Finding::Unplayable(reason),
-                fit::Fit::Copy | fit::Fit::Transcode { .. } => Finding::Plays(info.duration_s),
-            }
-        }
-        Outcome::NotMedia(reason) => Finding::Unplayable(reason),
-        Outcome::Failed(_) => Finding::NotLookedInto,
-    }
-}
-
-async fn list_prefixes(
-    store: &MediaStore,
-    config: &StreamConfig,
-) -> Result<Vec<MediaObject>, MediaError> {
-    let mut objects = Vec::new();
-    for prefix in config.programme.prefixes() {
-        objects.extend(store.list(&prefix).await?);
-    }
-    Ok(objects)
 }

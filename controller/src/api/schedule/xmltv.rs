@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use programme::rehearse::Airing;
+use programme::rehearse::Rehearsal;
 
 /// The guide of one channel; times are shown in `zone`. The slate is no programme.
-pub(super) fn guide(channel: &str, zone: &TimeZone, airings: &[Airing]) -> String {
+pub(super) fn guide(channel: &str, zone: &TimeZone, rehearsal: &Rehearsal) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     text.push_str("<!DOCTYPE tv SYSTEM \"xmltv.dtd\">\n");
     text.push_str("<tv generator-info-name=\"stream-controller\">\n");
@@ -18,7 +18,7 @@ pub(super) fn guide(channel: &str, zone: &TimeZone, airings: &[Airing]) -> Strin
             "  <channel id=\"{channel}\"><display-name>{channel}</display-name></channel>"
         ),
     );
-    for airing in airings {
+    for airing in &rehearsal.airings {
         let Some(title) = airing.title.as_ref().or(airing.key.as_ref()) else {
             continue;
         };
@@ -50,6 +50,15 @@ pub(super) fn guide(channel: &str, zone: &TimeZone, airings: &[Airing]) -> Strin
             );
         }
         text.push_str("  </programme>\n");
+    }
+    if let Some(last) = rehearsal.airings.last().filter(|_| rehearsal.truncated) {
+        line(
+            &mut text,
+            format_args!(
+                "  <!-- There is more: ask again with from={} -->",
+                last.ends
+            ),
+        );
     }
     text.push_str("</tv>\n");
     text
@@ -84,6 +93,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use programme::rehearse::Airing;
+
     use super::*;
 
     fn airing(key: &str) -> Airing {
@@ -111,7 +122,18 @@ mod tests {
         (bare.title, bare.block, bare.rating) = (None, None, None);
         let mut slate = airing("");
         (slate.title, slate.key) = (None, None);
-        let text = guide("main", &zone, &[airing("a.mp4"), slate, bare]);
+        let mut rehearsal = Rehearsal {
+            airings: vec![airing("a.mp4"), slate, bare],
+            problems: Vec::new(),
+            truncated: true,
+        };
+        let cut_short = guide("main", &zone, &rehearsal);
+        assert!(
+            cut_short.contains("<!-- There is more: ask again with from=2026-03-29T01:30:00Z -->"),
+            "{cut_short}"
+        );
+        rehearsal.truncated = false;
+        let text = guide("main", &zone, &rehearsal);
         // The clock is put forward in between.
         assert!(
             text.contains("start=\"20260329013000 +0100\" stop=\"20260329033000 +0200\""),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use programme::next::{Known, Resolved};
-use programme::{Lineup, ListedObject, Next, Part, Position, Programme, Standing};
+use programme::{Lineup, ListedObject, Next, Part, Position, Programme, Segment, Standing};
 use tokio::time::Instant;
 
 use super::Book;
@@ -86,7 +86,9 @@ impl Book {
             let lists = items.objects().iter().chain(filler.objects());
             objects.extend(lists.take(LOOK_AT).cloned());
         }
-        Some((segments.iter().flatten().last()?.begins, objects))
+        let of_a_block = |segment: &&Segment| segment.block.is_some();
+        let first = segments.iter().flatten().find(of_a_block)?;
+        Some((first.begins, objects))
     }
 
     /// The length of an object of this version.
