@@ -3,18 +3,23 @@
 //! A binary of its own, and one test at a time: what they judge is what a viewer sees to the tenth of a
 //! second, and the other tests starve and freeze the machine on purpose.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::controller::binary;
 use e2e::process::{self, Child};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Faults that nobody but root can be kept from, or that this build does not know, are left out by
-/// name; every other one must be within its limits.
-const MAY_BE_SKIPPED: [&str; 2] = ["state-read-only", "worker-upgraded"];
+/// Root can be kept from nothing: left out by name then. Every other fault must be within its limits.
+const MAY_BE_SKIPPED: [&str; 1] = ["state-read-only"];
+
+/// Of the shorter soak that is one of the tests: dead workers, publishers and controllers, lost storage,
+/// an upgrade, and destinations that go wrong in three ways.
+const SOAK_SECONDS: f64 = 75.0;
+const SOAK_SEED: &str = "4066";
 
 /// Held by the one drill that runs.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -24,7 +29,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs it to its end; its exit code, the JSON it printed, and all it said.
+/// Runs it to its end; its exit code, the JSON it printed, and all it said. Nothing is left of it then.
 fn drill(arguments: &[&str], limit: Duration) -> (i32, Value, String) {
     let program = binary("stream-controller");
     let temporary = tempfile::tempdir().expect("a temporary directory");
@@ -37,20 +42,37 @@ fn drill(arguments: &[&str], limit: Duration) -> (i32, Value, String) {
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.env("WORKER_BIN", binary("stream-worker"));
-    command.env("STATE_DIR", temporary.path());
+    command
+        .env("STATE_DIR", temporary.path())
+        .env("TMPDIR", temporary.path());
     let output = command.output().expect("starting the drill");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let said = format!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
     let json = serde_json::from_str(text.trim()).unwrap_or_default();
+    assert_nothing_left(temporary.path());
     (process::code(output.status), json, said)
 }
 
+/// It was the drill that ended its processes: nothing is on its way out any more.
+#[track_caller]
+fn assert_nothing_left(of: &Path) {
+    let outlived: Vec<_> = process::family(None, of)
+        .iter()
+        .map(process::Process::command_line)
+        .collect();
+    assert!(outlived.is_empty(), "{outlived:?}");
+    let left: Vec<_> = std::fs::read_dir(of)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 #[test]
-#[ignore = "it takes some four minutes of an otherwise idle machine: --ignored"]
 fn every_fault_of_the_drill_stays_within_its_limits() {
     let _alone = alone();
-    let begun = Instant::now();
-    let (code, report, said) = drill(&[], Duration::from_secs(420));
+    let (code, report, said) = drill(&["--seconds", "6"], Duration::from_secs(600));
     let outcomes = report["outcomes"].as_array();
     let outcomes = outcomes.unwrap_or_else(|| panic!("no report:\n{said}"));
     let mut wrong = Vec::new();
@@ -66,25 +88,30 @@ fn every_fault_of_the_drill_stays_within_its_limits() {
     }
     assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
     assert_eq!((code, &report["passed"]), (0, &Value::Bool(true)));
-    assert!(outcomes.len() >= 20, "{said}");
-    assert!(
-        begun.elapsed() < Duration::from_secs(360),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(outcomes.len() >= 26, "{said}");
 }
 
-/// `SOAK_MINUTES` makes it longer; `scripts/soak.sh` is the half-hour one.
+/// `SOAK_MINUTES` makes it longer, with faults of its own each time; `scripts/soak.sh` is the half-hour
+/// one.
 #[test]
-#[ignore = "a soak is asked for: scripts/soak.sh, or SOAK_MINUTES=2 and --ignored"]
 fn a_short_soak_loses_nothing_and_leaves_nothing() {
     let _alone = alone();
-    let minutes = std::env::var("SOAK_MINUTES").unwrap_or_else(|_| "2".to_owned());
-    let seconds = minutes.parse::<f64>().expect("SOAK_MINUTES is a number") * 60.0;
+    let asked = std::env::var("SOAK_MINUTES").ok();
+    let seconds = asked.as_ref().map_or(SOAK_SECONDS, |minutes| {
+        minutes.parse::<f64>().expect("SOAK_MINUTES is a number") * 60.0
+    });
+    let minutes = (seconds / 60.0).to_string();
+    let mut arguments = vec!["--soak", &minutes];
+    if asked.is_none() {
+        arguments.extend(["--seed", SOAK_SEED]);
+    }
     let limit = Duration::from_secs_f64(seconds + 240.0);
-    let (code, report, said) = drill(&["--soak", &minutes], limit);
+    let (code, report, said) = drill(&arguments, limit);
     assert_eq!((code, &report["passed"]), (0, &Value::Bool(true)), "{said}");
-    assert!(report["soak"]["faults"].as_u64() >= Some(3), "{report:#}");
+    let soak = &report["soak"];
+    assert_eq!(soak["streams"], 5, "{report:#}");
+    assert!(soak["faults"].as_u64() >= Some(3), "{report:#}");
+    assert!(soak["record"]["gaps"].as_u64() >= Some(1), "{report:#}");
 }
 
 #[test]
@@ -106,15 +133,5 @@ fn an_interrupted_drill_leaves_nothing_behind() {
     });
     drill.signal(Signal::SIGINT);
     assert_ne!(drill.wait(Duration::from_secs(30)).code(), Some(0));
-    // It was the drill that ended them: nothing is on its way out any more.
-    let outlived: Vec<_> = process::family(None, mark)
-        .iter()
-        .map(process::Process::command_line)
-        .collect();
-    assert!(outlived.is_empty(), "{outlived:?}");
-    let left: Vec<_> = std::fs::read_dir(temporary.path())
-        .unwrap()
-        .flatten()
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_nothing_left(mark);
 }

@@ -12,6 +12,8 @@ pub enum Fault {
     ControllerKilled,
     /// The controller is told to leave, as for an upgrade, and started again.
     ControllerRestarted,
+    /// The controller hangs for a while.
+    ControllerFrozen,
     /// The state file is unreadable when the controller starts.
     StateCorrupt,
     /// Nothing can be written in the state directory.
@@ -20,6 +22,8 @@ pub enum Fault {
     WorkerKilled,
     /// The worker and all its FFmpegs are killed in one moment.
     WorkerAndFfmpegsKilled,
+    /// The worker stands still for a moment, as on a machine that is moved.
+    WorkerPaused,
     /// The worker becomes its program anew.
     WorkerUpgraded,
     /// The FFmpeg that publishes is killed.
@@ -50,6 +54,8 @@ pub enum Fault {
     FolderEmptied,
     /// The folder is gone for a while.
     FolderAway,
+    /// The folder is gone for longer than was read ahead, and the FFmpeg that reads ended with it.
+    StorageLost,
     /// Skips, one after the other.
     SkipStorm,
     /// The operator wants the slate for a while.
@@ -68,9 +74,10 @@ pub struct Spec {
 }
 
 /// All faults, in the order of the drill.
-pub const ALL: [Fault; 23] = [
+pub const ALL: [Fault; 26] = [
     Fault::ControllerKilled,
     Fault::ControllerRestarted,
+    Fault::ControllerFrozen,
     Fault::StateCorrupt,
     Fault::StateReadOnly,
     Fault::WorkerUpgraded,
@@ -88,8 +95,10 @@ pub const ALL: [Fault; 23] = [
     Fault::FileDeleted,
     Fault::FolderEmptied,
     Fault::FolderAway,
+    Fault::StorageLost,
     Fault::SkipStorm,
     Fault::OperatorSlate,
+    Fault::WorkerPaused,
     Fault::WorkerKilled,
     Fault::WorkerAndFfmpegsKilled,
 ];
@@ -125,6 +134,7 @@ impl Fault {
         match self {
             Self::ControllerKilled => ("controller-killed", "kill -9 of the controller, 5 times"),
             Self::ControllerRestarted => ("controller-restarted", "SIGTERM, then started again"),
+            Self::ControllerFrozen => ("controller-frozen", "SIGSTOP of the controller"),
             Self::StateCorrupt => (
                 "state-corrupt",
                 "an unreadable state file at the next start",
@@ -135,6 +145,7 @@ impl Fault {
                 "worker-and-ffmpegs-killed",
                 "kill -9 of the worker and its FFmpegs",
             ),
+            Self::WorkerPaused => ("worker-paused", "SIGSTOP of the worker for 3 s"),
             Self::WorkerUpgraded => ("worker-upgraded", "POST /streams/{id}/upgrade"),
             Self::PublisherKilled => ("publisher-killed", "kill -9 of the FFmpeg that publishes"),
             Self::PublisherFrozen => ("publisher-frozen", "SIGSTOP of the FFmpeg that publishes"),
@@ -159,6 +170,10 @@ impl Fault {
                 "folder-away",
                 "the folder itself is gone, the next is asked for",
             ),
+            Self::StorageLost => (
+                "storage-lost",
+                "the folder is gone, and the FFmpeg that reads from it",
+            ),
             Self::SkipStorm => ("skip-storm", "20 skips within 4 s"),
             Self::OperatorSlate => ("operator-slate", "the slate by command, then the programme"),
         }
@@ -169,15 +184,23 @@ impl Fault {
         match self {
             Self::ControllerKilled
             | Self::ControllerRestarted
+            | Self::ControllerFrozen
             | Self::StateCorrupt
             | Self::StateReadOnly
             | Self::WorkerUpgraded
             | Self::ReaderKilled
+            | Self::FileTruncated
             | Self::FileDeleted
             | Self::SkipStorm => unnoticed,
             Self::WorkerKilled | Self::WorkerAndFfmpegsKilled => Limits {
                 hole: s(2),
                 reconnects: 1..=1,
+                recovery: s(2),
+                ..unnoticed
+            },
+            // The connections outlive it, and not a picture is missing.
+            Self::WorkerPaused => Limits {
+                hole: s(4),
                 recovery: s(2),
                 ..unnoticed
             },
@@ -198,11 +221,6 @@ impl Fault {
                 thinned: true,
                 ..unnoticed
             },
-            // The packet at the cut may be half of one: a picture that is in no file.
-            Self::FileTruncated => Limits {
-                slate: Duration::ZERO..=ms(100),
-                ..unnoticed
-            },
             // What was read ahead is played, the slate covers the rest, then the item goes on.
             Self::ReaderFrozen => Limits {
                 slate: Duration::ZERO..=s(12),
@@ -212,6 +230,12 @@ impl Fault {
             Self::FolderEmptied | Self::FolderAway => Limits {
                 slate: Duration::ZERO..=hold + s(10),
                 recovery: s(8),
+                ..unnoticed
+            },
+            // Asked every second whether it is back, then the item is opened.
+            Self::StorageLost => Limits {
+                slate: Duration::ZERO..=hold + s(15),
+                recovery: s(5),
                 ..unnoticed
             },
             Self::OperatorSlate => Limits {
@@ -226,7 +250,11 @@ impl Fault {
     pub fn is_of_the_folder(self) -> bool {
         matches!(
             self,
-            Self::FileTruncated | Self::FileDeleted | Self::FolderEmptied | Self::FolderAway
+            Self::FileTruncated
+                | Self::FileDeleted
+                | Self::FolderEmptied
+                | Self::FolderAway
+                | Self::StorageLost
         )
     }
 }
@@ -254,11 +282,8 @@ mod tests {
     fn nothing_may_hide_behind_a_generous_limit() {
         for fault in ALL {
             let limits = fault.spec(s(8)).limits;
-            let dark = limits.reconnects != (0..=0);
-            assert!(
-                dark || limits.hole == JITTER,
-                "{fault:?} loses no connection"
-            );
+            let dark = limits.reconnects != (0..=0) || fault == Fault::WorkerPaused;
+            assert!(dark || limits.hole == JITTER, "{fault:?} loses nobody");
         }
     }
 }

@@ -36,11 +36,13 @@ pub async fn play(
     let played = match fault {
         Fault::ControllerKilled => keeping::controller_killed(world, channel).await,
         Fault::ControllerRestarted => keeping::controller_restarted(world, channel).await,
+        Fault::ControllerFrozen => keeping::controller_frozen(world, channel, hold).await,
         Fault::StateCorrupt => keeping::state_corrupt(world, channel).await,
         Fault::StateReadOnly => return keeping::state_read_only(world, channel).await,
         Fault::WorkerUpgraded => return keeping::worker_upgraded(world, channel).await,
         Fault::WorkerKilled => keeping::worker_killed(world, channel).await,
         Fault::WorkerAndFfmpegsKilled => keeping::worker_and_ffmpegs_killed(world, channel).await,
+        Fault::WorkerPaused => keeping::worker_paused(world, channel).await,
         Fault::PublisherKilled => destination::publisher_killed(world, channel).await,
         Fault::PublisherFrozen => destination::publisher_frozen(world, channel).await,
         Fault::DestinationRefuses => destination::refuses(world, channel, hold).await,
@@ -55,6 +57,7 @@ pub async fn play(
         Fault::FileDeleted => source::file_deleted(world, channel, hold).await,
         Fault::FolderEmptied => source::folder_emptied(world, channel, hold).await,
         Fault::FolderAway => source::folder_away(world, channel, hold).await,
+        Fault::StorageLost => source::storage_lost(world, channel, hold).await,
         Fault::SkipStorm => source::skip_storm(world, channel).await,
         Fault::OperatorSlate => source::operator_slate(world, channel, hold).await,
     };

@@ -64,6 +64,9 @@ pub struct Complaint(String);
 
 /// One frame of the drill's clips and a rounded millisecond.
 const FRAME: Duration = Duration::from_millis(super::clips::FRAME_MS + 1);
+/// Where a film was cut off its last packet may be half of one: a picture that is in no file, and is no
+/// slate either. Whoever read ahead airs it long after the cut.
+const AT_A_CUT: Duration = Duration::from_millis(2 * super::clips::FRAME_MS);
 /// A viewer's buffer is seconds; a machine under load delivers this much late without a loss.
 pub const JITTER: Duration = Duration::from_millis(500);
 
@@ -117,7 +120,8 @@ fn complain(bounds: &Limits, sight: &Sight, into: &mut Vec<Complaint>) {
         format_args!("a picture stood still for {:.2} s", s(sight.step)),
     );
     say(
-        !bounds.slate.contains(&sight.slate),
+        sight.slate < *bounds.slate.start()
+            || sight.slate > bounds.slate.end().saturating_add(AT_A_CUT),
         format_args!(
             "{:.1} s of slate ({:.1} to {:.1} s)",
             s(sight.slate),

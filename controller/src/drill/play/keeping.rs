@@ -21,6 +21,8 @@ const RESTART_AFTER: Duration = Duration::from_millis(300);
 /// The next controller has found the worker, and knows how it is.
 const ADOPTED_WITHIN: Duration = Duration::from_secs(3);
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+/// Shorter than anything that is noticed: a destination is given up after 5 s, a worker after 8 s.
+const PAUSED: Duration = Duration::from_secs(3);
 const UPGRADED_WITHIN: Duration = Duration::from_secs(20);
 
 pub(super) async fn controller_killed(world: &mut World, channel: usize) -> anyhow::Result<Played> {
@@ -43,6 +45,20 @@ pub(super) async fn controller_restarted(
     world.leave_controller().await?;
     sleep(RESTART_AFTER).await;
     world.start_controller().await?;
+    adopted(world, channel, worker.pid()).await?;
+    Ok(Played::now())
+}
+
+pub(super) async fn controller_frozen(
+    world: &mut World,
+    channel: usize,
+    hold: Duration,
+) -> anyhow::Result<Played> {
+    let worker = world.worker(channel).await?;
+    let controller = world.controller_process()?;
+    controller.signal(Signal::STOP)?;
+    sleep(hold).await;
+    controller.signal(Signal::CONT)?;
     adopted(world, channel, worker.pid()).await?;
     Ok(Played::now())
 }
@@ -106,6 +122,15 @@ pub(super) async fn worker_upgraded(
     }
     adopted(world, channel, worker.pid()).await?;
     Ok(Ok(Played::now()))
+}
+
+pub(super) async fn worker_paused(world: &mut World, channel: usize) -> anyhow::Result<Played> {
+    let worker = world.worker(channel).await?;
+    worker.signal(Signal::STOP)?;
+    sleep(PAUSED).await;
+    worker.signal(Signal::CONT)?;
+    adopted(world, channel, worker.pid()).await?;
+    Ok(Played::now())
 }
 
 pub(super) async fn worker_killed(world: &mut World, channel: usize) -> anyhow::Result<Played> {

@@ -15,6 +15,8 @@ use crate::drill::world::World;
 
 /// A source that hangs is given up after 10 s without a packet; read ahead are at most as many.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(30);
+/// About what has been read of an item and was not aired yet.
+const READ_AHEAD: Duration = Duration::from_secs(8);
 const SKIPS: u32 = 20;
 const BETWEEN_SKIPS: Duration = Duration::from_millis(200);
 const FRESH_WITHIN: Duration = Duration::from_secs(10);
@@ -112,6 +114,23 @@ pub(super) async fn folder_away(
     let held = without_media(world, channel, hold).await;
     swap(&away, &media)?;
     held?;
+    Ok(Played::now())
+}
+
+pub(super) async fn storage_lost(
+    world: &mut World,
+    channel: usize,
+    hold: Duration,
+) -> anyhow::Result<Played> {
+    fresh_item(world, channel).await?;
+    let reader = world.reader(channel).await?;
+    let media = world.media();
+    let away = media.with_extension("away");
+    swap(&media, &away)?;
+    let killed = reader.signal(Signal::KILL);
+    world.watch(channel, READ_AHEAD + hold).await;
+    swap(&away, &media)?;
+    killed?;
     Ok(Played::now())
 }
 

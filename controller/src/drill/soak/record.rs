@@ -15,6 +15,8 @@ use crate::drill::world::World;
 
 /// Shorter ones are a matter of taste: no connection was lost for them.
 const WORTH_NAMING: Duration = Duration::from_millis(700);
+/// A few pictures that were under way when a connection died, and arrive later, are no return.
+const NO_RETURN: Duration = Duration::from_millis(500);
 /// How far both may be apart at either end.
 const AGREE_WITHIN: SignedDuration = SignedDuration::from_millis(250);
 /// The newest entries of the journals are imported by then.
@@ -97,13 +99,7 @@ impl Ears {
             });
             arrivals.sort_unstable();
             for arrived in arrivals {
-                if arrived - heard.last > WORTH_NAMING {
-                    heard.outages.push(Outage {
-                        began: heard.last,
-                        ended: Some(arrived),
-                    });
-                }
-                heard.last = arrived;
+                heard.hear(arrived);
             }
         }
     }
@@ -197,6 +193,30 @@ fn gaps(answer: &Value, since: Timestamp) -> anyhow::Result<Vec<Gap>> {
     Ok(gaps)
 }
 
+// === impl Heard ===
+
+impl Heard {
+    /// The next picture.
+    fn hear(&mut self, arrived: Instant) {
+        if arrived - self.last > WORTH_NAMING {
+            let ended = Some(arrived);
+            let went_on = |outage: &&mut Outage| {
+                outage
+                    .ended
+                    .is_some_and(|back| self.last - back < NO_RETURN)
+            };
+            match self.outages.last_mut().filter(went_on) {
+                Some(outage) => outage.ended = ended,
+                None => self.outages.push(Outage {
+                    began: self.last,
+                    ended,
+                }),
+            }
+        }
+        self.last = arrived;
+    }
+}
+
 // === impl Agreement ===
 
 impl Agreement {
@@ -261,6 +281,28 @@ mod tests {
             start: at(start_ms),
             end: at(end_ms),
         }
+    }
+
+    #[test]
+    fn pictures_that_were_under_way_do_not_end_a_gap() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let mut heard = Heard {
+            channel: 0,
+            number: 0,
+            last: begun,
+            outages: Vec::new(),
+            ignored: Vec::new(),
+        };
+        let flowing = (5_100..6_000).step_by(40);
+        [40, 4_000, 4_080]
+            .into_iter()
+            .chain(flowing)
+            .for_each(|ms| heard.hear(at(ms)));
+        heard.hear(at(8_000));
+        let found: Vec<_> = heard.outages.iter().map(|o| (o.began, o.ended)).collect();
+        let expected = [(at(40), Some(at(5_100))), (at(5_980), Some(at(8_000)))];
+        assert_eq!(found, expected);
     }
 
     #[test]
