@@ -29,7 +29,7 @@ use serde::Serialize;
 use self::fault::Fault;
 use self::measure::{Window, sight};
 use self::play::{Unavailable, play};
-use self::verdict::{Complaint, Sight, judge};
+use self::verdict::{Complaint, JITTER, Sight, judge};
 use self::world::World;
 
 /// Before and after a fault, for the viewer to have something to compare with.
@@ -89,6 +89,7 @@ pub async fn run(fault: Fault, world: &mut World, channel: usize, hold: Duration
         }
     };
     let late = world.lateness.since(window.begins);
+    let window = window.seen_at(late);
     let channel = &mut world.channels[channel];
     outcome.told = std::mem::take(&mut channel.told);
     for destination in &channel.destinations {
@@ -126,6 +127,7 @@ async fn observe(
         begins,
         healed: played.healed,
         ends: Instant::now(),
+        away_after: JITTER,
     }))
 }
 

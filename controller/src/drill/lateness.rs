@@ -54,8 +54,15 @@ impl Lateness {
 
     /// The latest it was since then.
     pub fn since(&self, begin: Instant) -> Duration {
+        self.between(begin, Instant::now())
+    }
+
+    /// The latest it was of what was due or came in that time.
+    pub fn between(&self, begin: Instant, end: Instant) -> Duration {
         let notes = self.noted.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = notes.iter().filter(|(due, _)| *due >= begin);
+        let within = notes
+            .iter()
+            .filter(|(due, late)| *due + *late >= begin && *due <= end);
         within.map(|(_, late)| *late).max().unwrap_or_default()
     }
 }

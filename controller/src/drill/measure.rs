@@ -8,7 +8,7 @@ use ingest::receiver::{Connection, Message};
 use ingest::viewer::{Report, outages};
 
 use super::clips::FRAME_MS;
-use super::verdict::{JITTER, Sight};
+use super::verdict::{JITTER, Sight, allowed};
 
 /// Pictures are sent every 40 ms; what is longer than this is a hole worth naming.
 const TOLERANCE: Duration = Duration::from_millis(200);
@@ -26,6 +26,20 @@ pub struct Window {
     pub healed: Instant,
     /// After it.
     pub ends: Instant,
+    /// A programme that did not arrive for longer was away.
+    pub away_after: Duration,
+}
+
+// === impl Window ===
+
+impl Window {
+    /// On a machine that was `late` itself.
+    pub fn seen_at(self, late: Duration) -> Self {
+        Self {
+            away_after: JITTER + allowed(late),
+            ..self
+        }
+    }
 }
 
 // === impl Programme ===
@@ -104,7 +118,7 @@ fn recovery(connections: &[Connection], programme: &Programme, window: Window) -
         .collect();
     arrivals.sort_unstable();
     let mut returns = arrivals.windows(2).filter(|pair| {
-        pair[1] > window.healed && pair[1] - pair[0] > JITTER && pair[1] > window.begins
+        pair[1] > window.healed && pair[1] - pair[0] > window.away_after && pair[1] > window.begins
     });
     let returned = match returns.next_back() {
         Some(pair) => pair[1],
@@ -184,6 +198,7 @@ mod tests {
             begins: start + FRAME,
             healed: killed,
             ends: back + FRAME * 49,
+            away_after: JITTER,
         };
         let seen = sight("a", &all, &programme(), window);
         assert_eq!(seen.hole, Duration::from_millis(900));
@@ -201,6 +216,7 @@ mod tests {
             begins: start,
             healed: start + FRAME * 50,
             ends: start + FRAME * ends,
+            away_after: JITTER,
         };
         let gone = sight(
             "a",

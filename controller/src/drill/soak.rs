@@ -17,8 +17,8 @@ use self::growth::Growth;
 use self::record::Ears;
 use super::fault::{ALL, Fault};
 use super::measure::{Window, sight};
-use super::verdict::{Complaint, Limits, judge};
-use super::world::World;
+use super::verdict::{Complaint, JITTER, Limits, judge};
+use super::world::{DESTINATIONS, World};
 use super::{Outcome, Verdict, run};
 use crate::cli::say;
 
@@ -116,9 +116,14 @@ async fn soak(
         account.others(world, fault, channel, before);
         account.documents(world);
         ears.listen(world);
-        if fault == Fault::DestinationSlow {
+        match fault {
             // Thinned out, it is neither on air nor off it: no boundary to agree on.
-            ears.ignore(channel, before);
+            Fault::DestinationSlow => ears.ignore(channel, 0, before),
+            // Not a picture is lost: they all come, later.
+            Fault::WorkerPaused => {
+                (0..DESTINATIONS.len()).for_each(|number| ears.ignore(channel, number, before))
+            }
+            _ => {}
         }
         growth.sample(world).await?;
         world.forget();
@@ -176,13 +181,17 @@ impl Account {
             begins: since,
             healed: since,
             ends: Instant::now(),
+            away_after: JITTER,
         };
         let late = world.lateness.since(since);
-        let mut limits = Limits::unnoticed();
+        // Nothing happened to them that could be over: a hole is all there could be.
+        let mut limits = Limits {
+            recovery: Duration::MAX,
+            ..Limits::unnoticed()
+        };
         if fault.is_of_the_folder() {
             // They play from it, too.
             limits.slate = Duration::ZERO..=Duration::MAX;
-            limits.recovery = Duration::MAX;
         }
         for (number, channel) in world.channels.iter().enumerate() {
             if number == hit {

@@ -76,8 +76,7 @@ const MOST_LATE: Duration = Duration::from_secs(2);
 /// What of `sights` is beyond `limits`; the first sight is of the destination the fault was made at.
 /// `late` is how late the machine itself was meanwhile, see [`super::lateness`].
 pub fn judge(limits: &Limits, sights: &[Sight], late: Duration) -> Vec<Complaint> {
-    // Everybody on the way from the worker to the platform is as late as the drill was.
-    let late = (late * 3).min(MOST_LATE);
+    let late = allowed(late);
     let limits = &Limits {
         hole: limits.hole.saturating_add(late),
         recovery: limits.recovery.saturating_add(late),
@@ -97,6 +96,12 @@ pub fn judge(limits: &Limits, sights: &[Sight], late: Duration) -> Vec<Complaint
         complain(bounds, sight, &mut complaints);
     }
     complaints
+}
+
+/// What a machine that was `late` may add: everybody on the way from the worker to the platform is as late
+/// as the drill was.
+pub fn allowed(late: Duration) -> Duration {
+    (late * 3).min(MOST_LATE)
 }
 
 fn complain(bounds: &Limits, sight: &Sight, into: &mut Vec<Complaint>) {

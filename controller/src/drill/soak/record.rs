@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hyper::{Method, StatusCode};
-use ingest::viewer::Outage;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::drill::rest;
+use crate::drill::verdict::allowed;
 use crate::drill::world::World;
 
 /// Shorter ones are a matter of taste: no connection was lost for them.
@@ -40,6 +40,22 @@ struct Heard {
     outages: Vec<Outage>,
     /// Times of which nothing is asked.
     ignored: Vec<(Instant, Instant)>,
+}
+
+/// A time in which a platform received no picture.
+#[derive(Debug)]
+struct Outage {
+    began: Instant,
+    ended: Instant,
+}
+
+/// The same, beside the record.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    gap: Gap,
+    /// How late the machine itself was then. What only that has held up is no gap, and may be none in the
+    /// record.
+    late: SignedDuration,
 }
 
 /// How far the record and the platforms agree.
@@ -104,9 +120,9 @@ impl Ears {
         }
     }
 
-    /// Nothing is asked of the first destination of `channel` between `since` and now.
-    pub(super) fn ignore(&mut self, channel: usize, since: Instant) {
-        let of_it = |heard: &&mut Heard| heard.channel == channel && heard.number == 0;
+    /// Nothing is asked of this destination of `channel` between `since` and now.
+    pub(super) fn ignore(&mut self, channel: usize, number: usize, since: Instant) {
+        let of_it = |heard: &&mut Heard| heard.channel == channel && heard.number == number;
         if let Some(heard) = self.destinations.iter_mut().find(of_it) {
             heard.ignored.push((since, Instant::now()));
         }
@@ -152,18 +168,24 @@ impl Ears {
                 heard.ignored.iter().any(within)
             };
             let told: Vec<Gap> = gaps.into_iter().filter(|gap| !ignored(gap)).collect();
-            let seen: Vec<Gap> = heard
+            let seen: Vec<Seen> = heard
                 .outages
                 .iter()
-                .filter_map(|outage| {
-                    let (start, end) = (self.at(outage.began), self.at(outage.ended?));
-                    Some(Gap { start, end })
-                })
-                .filter(|gap| !ignored(gap))
+                .map(|outage| self.seen(world, outage))
+                .filter(|seen| !ignored(&seen.gap))
                 .collect();
             agreement.hold(&format!("{}/{name}", channel.id), &seen, &told);
         }
         Ok(Some(agreement))
+    }
+
+    fn seen(&self, world: &World, outage: &Outage) -> Seen {
+        let (start, end) = (self.at(outage.began), self.at(outage.ended));
+        let late = world.lateness.between(outage.began, outage.ended);
+        Seen {
+            gap: Gap { start, end },
+            late: SignedDuration::try_from(allowed(late)).unwrap_or_default(),
+        }
     }
 
     fn at(&self, instant: Instant) -> Timestamp {
@@ -199,17 +221,12 @@ impl Heard {
     /// The next picture.
     fn hear(&mut self, arrived: Instant) {
         if arrived - self.last > WORTH_NAMING {
-            let ended = Some(arrived);
-            let went_on = |outage: &&mut Outage| {
-                outage
-                    .ended
-                    .is_some_and(|back| self.last - back < NO_RETURN)
-            };
+            let went_on = |outage: &&mut Outage| self.last - outage.ended < NO_RETURN;
             match self.outages.last_mut().filter(went_on) {
-                Some(outage) => outage.ended = ended,
+                Some(outage) => outage.ended = arrived,
                 None => self.outages.push(Outage {
                     began: self.last,
-                    ended,
+                    ended: arrived,
                 }),
             }
         }
@@ -225,17 +242,21 @@ impl Agreement {
         self.complaints.clone()
     }
 
-    fn hold(&mut self, whose: &str, seen: &[Gap], told: &[Gap]) {
+    fn hold(&mut self, whose: &str, seen: &[Seen], told: &[Gap]) {
+        let long = SignedDuration::try_from(WORTH_NAMING).unwrap_or_default();
         let mut left = told.to_vec();
-        for gap in seen {
-            let Some(nearest) = (0..left.len()).min_by_key(|n| left[*n].apart(gap)) else {
-                self.complaints
-                    .push(format!("{whose}: {gap} is not in the record"));
+        for Seen { gap, late } in seen {
+            let same = (0..left.len()).filter(|n| left[*n].overlaps(gap));
+            let Some(nearest) = same.min_by_key(|n| left[*n].apart(gap)) else {
+                if gap.length() > long + *late {
+                    let complaint = format!("{whose}: {gap} is not in the record");
+                    self.complaints.push(complaint);
+                }
                 continue;
             };
             let nearest = left.remove(nearest);
             let apart = nearest.apart(gap);
-            if apart <= AGREE_WITHIN {
+            if apart <= AGREE_WITHIN + *late {
                 self.gaps += 1;
                 let ms = i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
                 self.worst_ms = self.worst_ms.max(ms);
@@ -244,10 +265,9 @@ impl Agreement {
                     .push(format!("{whose}: {gap} is {nearest} in the record"));
             }
         }
-        let long = SignedDuration::try_from(WORTH_NAMING).unwrap_or_default();
         for gap in left {
             // The record names shorter ones, too.
-            if gap.end.duration_since(gap.start) > long + AGREE_WITHIN {
+            if gap.length() > long + AGREE_WITHIN {
                 self.complaints
                     .push(format!("{whose}: {gap} is in the record alone"));
             }
@@ -258,6 +278,14 @@ impl Agreement {
 // === impl Gap ===
 
 impl Gap {
+    fn length(&self) -> SignedDuration {
+        self.end.duration_since(self.start)
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
+
     /// How far they are apart, at the end where it is more.
     fn apart(&self, other: &Self) -> SignedDuration {
         let starts = self.start.duration_since(other.start).abs();
@@ -301,22 +329,33 @@ mod tests {
             .for_each(|ms| heard.hear(at(ms)));
         heard.hear(at(8_000));
         let found: Vec<_> = heard.outages.iter().map(|o| (o.began, o.ended)).collect();
-        let expected = [(at(40), Some(at(5_100))), (at(5_980), Some(at(8_000)))];
+        let expected = [(at(40), at(5_100)), (at(5_980), at(8_000))];
         assert_eq!(found, expected);
     }
 
     #[test]
     fn a_gap_must_be_in_both_with_the_same_ends() {
         let mut agreement = Agreement::default();
-        let seen = [gap(1_000, 3_000), gap(10_000, 11_000)];
-        agreement.hold("x/a", &seen, &[gap(1_100, 2_800), gap(10_000, 11_000)]);
+        let seen = |start, end| Seen {
+            gap: gap(start, end),
+            late: SignedDuration::ZERO,
+        };
+        let both = [seen(1_000, 3_000), seen(10_000, 11_000)];
+        agreement.hold("x/a", &both, &[gap(1_100, 2_800), gap(10_000, 11_000)]);
         assert_eq!((agreement.gaps, agreement.worst_ms), (2, 200));
         assert!(agreement.complaints.is_empty());
 
-        agreement.hold("x/a", &seen, &[gap(1_000, 3_400)]);
+        agreement.hold("x/a", &both, &[gap(1_000, 3_400)]);
         assert_eq!(agreement.complaints.len(), 2, "{:?}", agreement.complaints);
         agreement.hold("x/b", &[], &[gap(0, 300), gap(5_000, 8_000)]);
         assert_eq!(agreement.complaints.len(), 3);
         assert!(agreement.complaints[2].contains("in the record alone"));
+
+        let late = Seen {
+            late: SignedDuration::from_millis(500),
+            ..seen(20_000, 21_100)
+        };
+        agreement.hold("x/c", &[late], &[]);
+        assert_eq!(agreement.complaints.len(), 3, "it was the machine");
     }
 }
