@@ -20,6 +20,11 @@ fn seconds(value: &Value) -> f64 {
     value.as_f64().expect("a number")
 }
 
+fn since(status: &Value) -> Timestamp {
+    let since = status["on_air"]["since"].as_str().expect("a time");
+    since.parse().expect("a time")
+}
+
 #[test]
 fn a_block_takes_the_air_on_time_and_gives_it_back() {
     let (long, ten) = (media::long(), media::ten());
@@ -44,7 +49,11 @@ fn a_block_takes_the_air_on_time_and_gives_it_back() {
         .stream("main", config.clone())
         .start();
     controller.start("main");
-    controller.wait_on_air("main", "day.mp4", SOON);
+    let status = controller.wait_on_air("main", "day.mp4", SOON);
+    let guide = controller.call("GET", "/streams/main/schedule.xml", &Value::Null);
+    let guide = guide.expect(200).text();
+    let start = since(&status).strftime("%Y%m%d%H%M%S +0000");
+    assert!(guide.contains(&format!("start=\"{start}\"")), "{guide}");
 
     let told = controller.get("/streams/main/schedule?limit=10");
     let airings = told["airings"].as_array().expect("a list");
@@ -59,12 +68,7 @@ fn a_block_takes_the_air_on_time_and_gives_it_back() {
     let limit = SOON;
     let status = controller.wait_on_air("main", "block.mp4", limit);
     assert_eq!(status["on_air"]["block"], "now", "{status:#}");
-    let since: Timestamp = status["on_air"]["since"]
-        .as_str()
-        .expect("a time")
-        .parse()
-        .expect("a time");
-    let late = since.duration_since(begins).as_secs_f64();
+    let late = since(&status).duration_since(begins).as_secs_f64();
     // The time of the block is written in whole seconds; a busy machine may be late for it.
     assert!((-1.1..4.0).contains(&late), "{late} s late");
 
