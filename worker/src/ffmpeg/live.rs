@@ -42,6 +42,9 @@ pub fn pull(
         .args(quiet())
         // A second is enough to see both tracks, and all the delay there may be.
         .args(["-analyzeduration", "1000000", "-fpsprobesize", "0"]);
+    if comes_in_bursts(scheme) {
+        spec = spec.args(["-readrate", "1"]);
+    }
     spec = match &address.credentials {
         None => {
             for (name, value) in options {
@@ -102,6 +105,12 @@ fn sound(format: StreamFormat) -> Vec<String> {
     let mut args = strings(["-af", "aresample=async=1"]);
     args.extend(encode::audio(format));
     args
+}
+
+/// A playlist gives whole segments, far apart: read as fast as it plays, from the third last of them,
+/// each has come before it is needed, whatever their length.
+fn comes_in_bursts(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https")
 }
 
 /// How a protocol is read: silence ends it, and it may open no other kind of address.
@@ -224,6 +233,8 @@ mod tests {
         ] {
             let spec = pull(Path::new("ffmpeg"), &address(url, None), None).expect("no pipe");
             assert!(arguments(&spec).contains(allowed), "{url}");
+            let paced = arguments(&spec).contains("-readrate 1 ");
+            assert_eq!(paced, url.starts_with("http"), "{url}");
         }
     }
 }

@@ -3,6 +3,9 @@
 //! The feed's task fills it, playout empties it. Off air only what a cut would begin with is kept:
 //! from the newest keyframe that has [`Depth::jitter_ms`] behind it. On air the oldest whole GOP goes
 //! when more than [`MOST_AIRED_MS`] wait. Both by media time; arrival is only asked for to see silence.
+//!
+//! Of reordered pictures one that is shown later than others is given out only with those: a feed that
+//! breaks off between them would leave a hole.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -64,6 +67,14 @@ struct Inner {
     /// In force at the back.
     newest_audio_header: bool,
     newest_ms: Option<i64>,
+    /// Packets at the back that wait for the pictures shown before the first of them.
+    open: usize,
+    /// Pictures among them.
+    open_pictures: usize,
+    /// The newest before them.
+    closed_ms: Option<i64>,
+    /// The latest time a picture is shown at; `None` while they are shown as they come.
+    shown_ms: Option<i64>,
     arrived: Option<Instant>,
     picture_arrived: Option<Instant>,
     feeds: u64,
@@ -86,12 +97,18 @@ impl LiveBuffer {
 
     /// The next packet, shown without taking it.
     pub fn with_front<R>(&self, look: impl FnOnce(&Packet) -> R) -> Option<R> {
-        self.lock().packets.front().map(look)
+        let inner = self.lock();
+        inner
+            .packets
+            .front()
+            .filter(|_| inner.closed() > 0)
+            .map(look)
     }
 
     /// Takes the next packet.
     pub fn pop(&self) -> Option<Packet> {
-        self.lock().pop()
+        let mut inner = self.lock();
+        (inner.closed() > 0).then(|| inner.pop())?
     }
 
     /// Where the feed stands; `late` is how overdue its next packet is, if it is on air.
@@ -100,9 +117,9 @@ impl LiveBuffer {
         let quiet_for = |since: Option<Instant>| {
             since.map_or(Duration::MAX, |since| now.saturating_duration_since(since))
         };
-        let blind = inner.pictures == 0
+        let blind = inner.closed_pictures() == 0
             && (!inner.has_feed || quiet_for(inner.picture_arrived) >= BLIND_AFTER);
-        let dry = inner.packets.is_empty() && (!inner.has_feed || late >= dry_after);
+        let dry = inner.closed() == 0 && (!inner.has_feed || late >= dry_after);
         Standing {
             feed: inner.has_feed.then_some(inner.feeds),
             ready: inner.has_feed
@@ -135,7 +152,7 @@ impl LiveBuffer {
     /// Whether another picture is in hand or may still come.
     pub fn has_picture_left(&self) -> bool {
         let inner = self.lock();
-        inner.pictures > 0 || inner.has_feed
+        inner.closed_pictures() > 0 || inner.has_feed
     }
 
     /// Feed: a new one begins.
@@ -155,8 +172,9 @@ impl LiveBuffer {
     pub(super) fn end(&self) {
         let mut inner = self.lock();
         inner.has_feed = false;
-        if !inner.on_air {
-            inner.clear();
+        match inner.on_air {
+            true => inner.forget_open_pictures(),
+            false => inner.clear(),
         }
     }
 
@@ -189,6 +207,8 @@ impl Inner {
     fn clear(&mut self) {
         self.packets.clear();
         (self.bytes, self.pictures) = (0, 0);
+        (self.open, self.open_pictures) = (0, 0);
+        (self.closed_ms, self.shown_ms) = (None, None);
         (self.video_header, self.audio_header) = (None, None);
         self.newest_audio_header = false;
         self.newest_ms = None;
@@ -201,14 +221,70 @@ impl Inner {
             Packet::Video(_) => self.pictures += 1,
             Packet::VideoHeader(_) | Packet::Audio(_) => {}
         }
+        self.note_order(&packet);
         // The feed's clock may have jumped back: the newest is the last, not the largest.
         self.newest_ms = packet.dts_ms().or(self.newest_ms);
         self.bytes += packet.payload_bytes();
         self.packets.push_back(packet);
     }
 
+    /// A picture shown after all before it closes what stands before it, and is open itself.
+    fn note_order(&mut self, packet: &Packet) {
+        let Packet::Video(video) = packet else {
+            self.open += usize::from(self.open > 0);
+            return;
+        };
+        if self.shown_ms.is_none() && video.pts_ms == video.dts_ms {
+            return;
+        }
+        let latest = self.shown_ms.is_none_or(|shown_ms| video.pts_ms > shown_ms);
+        if latest || video.keyframe {
+            (self.open, self.open_pictures) = (0, 0);
+            self.closed_ms = self.newest_ms;
+            self.shown_ms = Some(video.pts_ms);
+        }
+        self.open += 1;
+        self.open_pictures += 1;
+    }
+
+    /// Packets that can be given out.
+    fn closed(&self) -> usize {
+        self.packets.len() - self.open
+    }
+
+    fn closed_pictures(&self) -> usize {
+        self.pictures - self.open_pictures
+    }
+
+    /// The newest that can be given out.
+    fn newest_closed_ms(&self) -> Option<i64> {
+        match self.open {
+            0 => self.newest_ms,
+            _ => self.closed_ms,
+        }
+    }
+
+    /// What they wait for will not come.
+    fn forget_open_pictures(&mut self) {
+        let open = self.packets.split_off(self.closed());
+        (self.open, self.open_pictures) = (0, 0);
+        for packet in open {
+            match packet {
+                Packet::Video(video) => {
+                    self.bytes -= video.payload.len();
+                    self.pictures -= 1;
+                }
+                other => self.packets.push_back(other),
+            }
+        }
+    }
+
     fn pop(&mut self) -> Option<Packet> {
         let packet = self.packets.pop_front()?;
+        if self.open > self.packets.len() {
+            self.open -= 1;
+            self.open_pictures -= usize::from(matches!(packet, Packet::Video(_)));
+        }
         self.bytes -= packet.payload_bytes();
         match &packet {
             Packet::VideoHeader(header) => self.video_header = Some(header.clone()),
@@ -229,7 +305,7 @@ impl Inner {
 
     fn is_ready(&self, depth: Depth) -> bool {
         let first = self.packets.iter().find_map(keyframe_ms);
-        let (Some(first_ms), Some(newest_ms)) = (first, self.newest_ms) else {
+        let (Some(first_ms), Some(newest_ms)) = (first, self.newest_closed_ms()) else {
             return false;
         };
         let has_header = self.video_header.is_some()
@@ -243,7 +319,7 @@ impl Inner {
 
     /// Off air: nothing from before the keyframe a cut would begin with.
     fn keep_fresh(&mut self, depth: Depth) {
-        let Some(newest_ms) = self.newest_ms else {
+        let Some(newest_ms) = self.newest_closed_ms().or(self.newest_ms) else {
             return;
         };
         let mut keyframes = self.packets.iter().enumerate().filter_map(|(at, packet)| {
@@ -309,132 +385,4 @@ fn keyframe_ms(packet: &Packet) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flv::{AudioPacket, VideoPacket};
-
-    const DEPTH: Depth = Depth { jitter_ms: 300 };
-    const DRY: Duration = Duration::from_millis(400);
-
-    /// 25 pictures a second from `from_ms`, a keyframe each second, sound beside them.
-    fn media(from_ms: i64, until_ms: i64) -> Vec<Packet> {
-        let mut packets = Vec::new();
-        for ms in (from_ms..until_ms).step_by(40) {
-            packets.push(Packet::Video(VideoPacket {
-                dts_ms: ms,
-                pts_ms: ms,
-                keyframe: ms % 1_000 == 0,
-                payload: Bytes::from_static(b"picture"),
-            }));
-            packets.push(Packet::Audio(AudioPacket {
-                ts_ms: ms + 20,
-                payload: Bytes::from_static(b"sound"),
-            }));
-        }
-        packets
-    }
-
-    fn begun() -> (LiveBuffer, Instant) {
-        let buffer = LiveBuffer::new(DEPTH);
-        let now = Instant::now();
-        buffer.begin();
-        let headers = [
-            Packet::VideoHeader(Bytes::from_static(b"v")),
-            Packet::AudioHeader(Bytes::from_static(b"a")),
-        ];
-        buffer.push_all(headers, now);
-        (buffer, now)
-    }
-
-    fn standing(buffer: &LiveBuffer, now: Instant) -> Standing {
-        buffer.standing(Duration::ZERO, DRY, now)
-    }
-
-    fn front_ms(buffer: &LiveBuffer) -> Option<i64> {
-        buffer.with_front(|packet| packet.dts_ms()).flatten()
-    }
-
-    #[test]
-    fn a_feed_is_ready_with_a_keyframe_and_what_jitter_needs_behind_it() {
-        let (buffer, now) = begun();
-        buffer.push_all(media(200, 1_000), now);
-        assert!(!standing(&buffer, now).ready, "no keyframe");
-        buffer.push_all(media(1_000, 1_280), now);
-        assert!(!standing(&buffer, now).ready, "260 ms");
-        buffer.push_all(media(1_280, 1_320), now);
-        assert!(standing(&buffer, now).ready);
-        assert!(!standing(&buffer, now + SILENT_AFTER).ready, "silent");
-    }
-
-    #[test]
-    fn off_air_a_cut_begins_with_the_newest_keyframe_that_has_enough_behind_it() {
-        let (buffer, now) = begun();
-        buffer.push_all(media(0, 3_200), now);
-        assert_eq!(front_ms(&buffer), Some(2_000), "3 s has only 200 ms");
-        buffer.push_all(media(3_200, 3_400), now);
-        assert_eq!(front_ms(&buffer), Some(3_000));
-        let headers = buffer.take_the_air();
-        assert!(matches!(
-            headers[..],
-            [Packet::VideoHeader(_), Packet::AudioHeader(_)]
-        ));
-    }
-
-    #[test]
-    fn on_air_the_oldest_whole_gop_goes_when_too_much_waits() {
-        let (buffer, now) = begun();
-        buffer.push_all(media(0, 400), now);
-        buffer.take_the_air();
-        buffer.push_all(media(400, 4_300), now);
-        assert_eq!(front_ms(&buffer), Some(0));
-        buffer.push_all(media(4_300, 5_000), now);
-        assert_eq!(front_ms(&buffer), Some(1_000));
-    }
-
-    #[test]
-    fn what_a_feed_left_is_aired_to_its_end() {
-        let (buffer, now) = begun();
-        buffer.push_all(media(0, 400), now);
-        buffer.take_the_air();
-        buffer.end();
-        assert!(standing(&buffer, now).carrying && standing(&buffer, now).feed.is_none());
-        while buffer.pop().is_some() {}
-        assert!(!standing(&buffer, now).carrying);
-    }
-
-    #[test]
-    fn a_feed_that_is_silent_for_too_long_carries_no_more() {
-        let (buffer, now) = begun();
-        buffer.push_all(media(0, 400), now);
-        buffer.take_the_air();
-        while buffer.pop().is_some() {}
-        assert!(buffer.standing(DRY / 2, DRY, now).carrying);
-        assert!(!buffer.standing(DRY, DRY, now).carrying);
-    }
-
-    #[test]
-    fn sound_alone_is_a_picture_that_is_lost() {
-        let (buffer, now) = begun();
-        buffer.push_all(media(0, 400), now);
-        buffer.take_the_air();
-        while buffer.pop().is_some() {}
-        let sound = media(400, 440)
-            .into_iter()
-            .filter(|packet| !packet.is_video());
-        buffer.push_all(sound, now + BLIND_AFTER);
-        assert!(!standing(&buffer, now + BLIND_AFTER).carrying);
-    }
-
-    #[test]
-    fn a_picture_without_sound_is_ready_after_a_second() {
-        let buffer = LiveBuffer::new(DEPTH);
-        let now = Instant::now();
-        buffer.begin();
-        buffer.push_all([Packet::VideoHeader(Bytes::from_static(b"v"))], now);
-        let silent = |from, until| media(from, until).into_iter().filter(Packet::is_video);
-        buffer.push_all(silent(0, 900), now);
-        assert!(!standing(&buffer, now).ready);
-        buffer.push_all(silent(900, 1_080), now);
-        assert!(standing(&buffer, now).ready);
-    }
-}
+mod tests;

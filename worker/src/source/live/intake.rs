@@ -17,12 +17,24 @@ use crate::flv::Packet;
 const PICTURE_AWAITED: Duration = Duration::from_secs(3);
 /// Packets kept while a feed is judged: two seconds are some two hundred.
 const MOST_PENDING: usize = 600;
+/// Guessed decode times are good after so much media, ms.
+const GUESSES_SETTLE_MS: i64 = 1_000;
+
+/// Whether a feed's pictures come with the times at which they are to be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DecodeTimes {
+    /// They do.
+    Sent,
+    /// FFmpeg guesses them, wrongly until it knows how far the pictures are reordered.
+    Guessed,
+}
 
 /// See the module.
 pub(super) struct Intake<'a> {
     common: &'a Common,
     feed: &'a Arc<Feed>,
     begun: Instant,
+    decode_times: DecodeTimes,
     sample: Sample,
     mode: Mode,
     told_blind: bool,
@@ -30,6 +42,8 @@ pub(super) struct Intake<'a> {
 
 enum Mode {
     Judging(Vec<Packet>),
+    /// As `Copying`, from the first keyframe whose time can be trusted; the first picture's time.
+    Settling(Option<i64>),
     Copying,
     Transcoding(Transcoder),
 }
@@ -37,11 +51,17 @@ enum Mode {
 // === impl Intake ===
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(common: &'a Common, feed: &'a Arc<Feed>, now: Instant) -> Self {
+    pub(super) fn new(
+        common: &'a Common,
+        feed: &'a Arc<Feed>,
+        decode_times: DecodeTimes,
+        now: Instant,
+    ) -> Self {
         Self {
             common,
             feed,
             begun: now,
+            decode_times,
             sample: Sample::default(),
             mode: Mode::Judging(Vec::new()),
             told_blind: false,
@@ -65,6 +85,15 @@ impl<'a> Intake<'a> {
                     Ok(())
                 }
             }
+            Mode::Settling(first_ms) => {
+                if settles(&packet, first_ms) {
+                    self.mode = Mode::Copying;
+                } else if matches!(packet, Packet::Video(_)) {
+                    return Ok(());
+                }
+                self.feed.buffer.push_all([packet], now);
+                Ok(())
+            }
             Mode::Copying => {
                 self.feed.buffer.push_all([packet], now);
                 Ok(())
@@ -78,7 +107,9 @@ impl<'a> Intake<'a> {
         let is_header = matches!(packet, Packet::VideoHeader(_) | Packet::AudioHeader(_));
         let settled = match &self.mode {
             Mode::Judging(_) => return,
-            Mode::Copying => is_header && !self.sample.still_fits(packet, &self.common.format),
+            Mode::Settling(_) | Mode::Copying => {
+                is_header && !self.sample.still_fits(packet, &self.common.format)
+            }
             Mode::Transcoding(_) => is_header && self.sample.is_news(packet),
         };
         if settled {
@@ -114,8 +145,14 @@ impl<'a> Intake<'a> {
         let pending = std::mem::take(pending);
         match fit {
             Fit::Copy => {
-                self.feed.buffer.push_all(pending, now);
-                self.mode = Mode::Copying;
+                let guessed = self.decode_times == DecodeTimes::Guessed;
+                self.mode = match guessed && self.sample.is_reordered() {
+                    true => Mode::Settling(None),
+                    false => Mode::Copying,
+                };
+                for packet in pending {
+                    self.take(packet, now)?;
+                }
             }
             Fit::Transcode { .. } => {
                 let mut transcoder = Transcoder::start(self.common, self.feed, &fit, has_sound)?;
@@ -152,4 +189,14 @@ impl<'a> Intake<'a> {
         );
         self.feed.facts().error = Some(error);
     }
+}
+
+/// Whether this is the keyframe from which on decode times that are guessed are right.
+fn settles(packet: &Packet, first_ms: &mut Option<i64>) -> bool {
+    let Packet::Video(video) = packet else {
+        return false;
+    };
+    let first_ms = *first_ms.get_or_insert(video.dts_ms);
+    // A clock that has jumped back has been running for some time.
+    video.keyframe && !(0..GUESSES_SETTLE_MS).contains(&(video.dts_ms - first_ms))
 }

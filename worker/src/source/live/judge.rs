@@ -8,8 +8,8 @@ use crate::flv::{AudioConfig, Packet, VideoConfig};
 
 /// Media looked at for its rate, ms.
 const LOOK_MS: i64 = 300;
-/// Sound that has not begun by then is not waited for, ms.
-const SOUND_AWAITED_MS: i64 = 1_000;
+/// Sound that has not begun by then is not waited for, and a rate too high is believed, ms.
+const DOUBT_MS: i64 = 1_000;
 /// A feed's own clock counts milliseconds: its rate is known within so much.
 const RATE_TOLERANCE: f64 = 1.05;
 
@@ -18,9 +18,9 @@ const RATE_TOLERANCE: f64 = 1.05;
 pub(super) struct Sample {
     video: Option<Bytes>,
     audio: Option<Bytes>,
-    first_ms: Option<i64>,
-    last_ms: Option<i64>,
-    pictures: u32,
+    /// When its pictures are decoded.
+    times_ms: Vec<i64>,
+    reordered: bool,
 }
 
 /// What it is, and how it reaches the air.
@@ -40,9 +40,8 @@ impl Sample {
             Packet::VideoHeader(header) => self.video = Some(header.clone()),
             Packet::AudioHeader(header) => self.audio = Some(header.clone()),
             Packet::Video(video) => {
-                self.first_ms.get_or_insert(video.dts_ms);
-                self.last_ms = Some(video.dts_ms);
-                self.pictures += 1;
+                self.times_ms.push(video.dts_ms);
+                self.reordered |= video.pts_ms != video.dts_ms;
             }
             Packet::Audio(_) => {}
         }
@@ -71,7 +70,8 @@ impl Sample {
 
     /// Only the headers are known any more.
     pub(super) fn begin_again(&mut self) {
-        (self.first_ms, self.last_ms, self.pictures) = (None, None, 0);
+        self.times_ms.clear();
+        self.reordered = false;
     }
 
     /// Those in force.
@@ -83,18 +83,22 @@ impl Sample {
 
     /// Whether a picture was seen.
     pub(super) fn has_picture(&self) -> bool {
-        self.pictures > 0
+        !self.times_ms.is_empty()
+    }
+
+    /// Whether its pictures are shown in another order than they come in.
+    pub(super) fn is_reordered(&self) -> bool {
+        self.reordered
     }
 
     /// The judgement, once enough was seen.
     pub(super) fn verdict(&self, format: &StreamFormat) -> Option<Verdict> {
-        let (first_ms, last_ms) = (self.first_ms?, self.last_ms?);
-        let seen_ms = last_ms - first_ms;
-        let enough = seen_ms >= LOOK_MS && (self.audio.is_some() || seen_ms >= SOUND_AWAITED_MS);
-        if !enough {
+        let seen_ms = self.times_ms.last()? - self.times_ms.first()?;
+        let fps = rate(&self.times_ms);
+        let certain = self.audio.is_some() && is_slow_enough(fps, format);
+        if seen_ms < if certain { LOOK_MS } else { DOUBT_MS } {
             return None;
         }
-        let fps = f64::from(self.pictures - 1) * 1_000.0 / seen_ms as f64;
         Some(judge(
             self.video.as_ref()?,
             self.audio.as_ref(),
@@ -104,10 +108,27 @@ impl Sample {
     }
 }
 
+/// Pictures a second, by the middle half of the steps between them: the first pictures of a feed
+/// that sends no decode times, as RTSP does, have them guessed, and badly.
+fn rate(times_ms: &[i64]) -> f64 {
+    let mut steps: Vec<i64> = times_ms.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_unstable();
+    let cut = steps.len() / 4;
+    let middle = &steps[cut..steps.len() - cut];
+    let sum_ms: i64 = middle.iter().sum();
+    match sum_ms {
+        1.. => middle.len() as f64 * 1_000.0 / sum_ms as f64,
+        _ => f64::INFINITY,
+    }
+}
+
+fn is_slow_enough(fps: f64, format: &StreamFormat) -> bool {
+    fps <= f64::from(format.fps) * RATE_TOLERANCE
+}
+
 fn judge(video: &Bytes, audio: Option<&Bytes>, seen_fps: f64, format: &StreamFormat) -> Verdict {
     // A slower feed is shown as it is; what cannot be told apart is the stream's own rate.
-    let slow_enough = seen_fps <= f64::from(format.fps) * RATE_TOLERANCE;
-    let fps = if slow_enough {
+    let fps = if is_slow_enough(seen_fps, format) {
         f64::from(format.fps)
     } else {
         seen_fps
@@ -231,7 +252,8 @@ mod tests {
 
     #[test]
     fn another_rate_or_sound_is_transcoded_and_says_why() {
-        let fast = verdict(&sample(SPS_720P, Some(AAC_48), 60, 400)).unwrap();
+        assert!(verdict(&sample(SPS_720P, Some(AAC_48), 60, 400)).is_none());
+        let fast = verdict(&sample(SPS_720P, Some(AAC_48), 60, 1_100)).unwrap();
         assert!(!fast.fit.copies_video() && fast.fit.to_string().contains("frame rate"));
         let sound = verdict(&sample(SPS_720P, Some(AAC_44), 30, 400)).unwrap();
         assert!(sound.fit.copies_video() && !sound.fit.copies_audio());
@@ -242,6 +264,21 @@ mod tests {
         };
         let small = sample(SPS_720P, Some(AAC_48), 30, 400).verdict(&small);
         assert!(!small.unwrap().fit.copies_video());
+    }
+
+    #[test]
+    fn guessed_times_of_the_first_pictures_do_not_count() {
+        // As FFmpeg 5.1 made them of an RTSP feed with B-frames; later ones are right.
+        for guessed in [
+            [0, 33, 53, 87, 100, 120, 153, 187, 220, 253, 287, 320],
+            [0, 0, 67, 100, 134, 167, 200, 234, 267, 300, 334, 367],
+        ] {
+            let right = (1..20).map(|picture| guessed[11] + picture * 100 / 3);
+            let times: Vec<i64> = guessed.into_iter().chain(right).collect();
+            assert!((29.0..31.0).contains(&rate(&times)), "{}", rate(&times));
+        }
+        assert!((58.0..62.0).contains(&rate(&[0, 17, 33, 50, 67, 83, 100, 117])));
+        assert!(rate(&[7, 7]).is_infinite(), "it is not divided by nothing");
     }
 
     #[test]

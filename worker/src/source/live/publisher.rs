@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::door::turned_away;
-use super::intake::Intake;
+use super::intake::{DecodeTimes, Intake};
 use super::{Common, Feed, Order, fault};
 use crate::flv::Packet;
 use crate::flv::message::{self, MessageError};
@@ -108,7 +108,7 @@ async fn receive(
     let now = Instant::now();
     let mut session = Session {
         feed,
-        intake: Intake::new(common, feed, now),
+        intake: Intake::new(common, feed, DecodeTimes::Sent, now),
         key_id,
         heard: now,
         clock: Clock::default(),

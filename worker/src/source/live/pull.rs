@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use storage::model::{ErrorReport, LiveInputConfig};
+use supervise::ExitReason;
 use supervise::lines::{LineReader, Tail};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::intake::Intake;
+use super::intake::{DecodeTimes, Intake};
 use super::transcoder::{not_started, packets};
 use super::{Common, Feed, Order, fault};
 use crate::ffmpeg::live::{self, Address};
@@ -23,6 +24,8 @@ use crate::flv::FlvReader;
 const OPEN_LIMIT: Duration = Duration::from_secs(12);
 /// A feed that is silent for so long is opened again.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+/// From the end of its output to FFmpeg's own.
+const END_LIMIT: Duration = Duration::from_millis(500);
 /// Between tries, before they are spread.
 const PAUSES_S: [f64; 4] = [1.0, 2.0, 4.0, 5.0];
 /// Pauses differ by so much either way, so that a server that comes back is not met by all at once.
@@ -130,7 +133,15 @@ async fn one_try(common: &Common, feed: &Arc<Feed>, address: &Address, transcode
         CancellationToken::new(),
         |_| (),
     ));
-    let (delivered, why) = read(common, feed, stdout, transcodes).await;
+    let decode_times = match address.url.starts_with("rtsp") {
+        true => DecodeTimes::Guessed,
+        false => DecodeTimes::Sent,
+    };
+    let (delivered, why) = read(common, feed, stdout, transcodes, decode_times).await;
+    let exit = match why {
+        None => timeout(END_LIMIT, child.wait()).await.ok(),
+        Some(_) => None,
+    };
     child.kill_now();
     child.wait().await;
     // The stream ends with the process; a task that failed has no lines to tell.
@@ -139,8 +150,9 @@ async fn one_try(common: &Common, feed: &Arc<Feed>, address: &Address, transcode
         .iter()
         .any(|line| NOT_COPYABLE.iter().any(|said| line.contains(said)));
     let error = why.unwrap_or_else(|| {
-        let said = tail.newest().unwrap_or("the server closed the connection");
-        unreachable(said.to_owned())
+        // What FFmpeg said of a feed that simply ended was not about its end.
+        let said = tail.newest().filter(|_| exit != Some(ExitReason::Code(0)));
+        unreachable(said.unwrap_or("the server ended the feed").to_owned())
     });
     Try {
         delivered,
@@ -155,9 +167,10 @@ async fn read(
     feed: &Arc<Feed>,
     mut stdout: ChildStdout,
     transcodes: bool,
+    decode_times: DecodeTimes,
 ) -> (bool, Option<ErrorReport>) {
     let mut reader = FlvReader::new();
-    let mut intake = Intake::new(common, feed, Instant::now());
+    let mut intake = Intake::new(common, feed, decode_times, Instant::now());
     let mut delivered = false;
     loop {
         let mut chunk = BytesMut::with_capacity(READ_BYTES);
