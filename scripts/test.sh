@@ -5,7 +5,8 @@
 #   ./scripts/test.sh bad_input       only tests whose name contains the text
 #
 # Packages come from apt (Debian, Ubuntu); other FFmpeg versions come from PyPI into .cache/ffmpeg.
-# What cannot be had is left out, and the tests that needed it are listed as SKIPPED at the end.
+# What cannot be had is left out, and the tests that needed it are listed as SKIPPED at the end. So are those
+# with a real MediaMTX, which no distribution packages: put a `mediamtx` on the PATH to run them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -59,26 +60,37 @@ install_packages() {
   fi
 }
 
-# For the page's look. Where there is no such package (Ubuntu has a snap), that test says SKIPPED.
+# install_optional WHAT PACKAGE...: what only some tests need. Where it cannot be had, they say SKIPPED.
+install_optional() {
+  local what=$1
+  shift
+  say "installing $what"
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+    echo "$what cannot be had; its tests will be skipped"
+}
+
+# For the page's look. Ubuntu has only a snap of it.
 install_browser() {
   local browser
   for browser in chromium chromium-browser google-chrome google-chrome-stable; do
     ! command -v "$browser" >/dev/null || return 0
   done
-  say "installing chromium"
-  as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends chromium >/dev/null ||
-    echo "chromium cannot be had; its test will be skipped"
+  install_optional Chromium chromium
 }
 
-# A real OBS on a screen of its own. Where it cannot be had, its tests say SKIPPED.
+# A real OBS on a screen of its own.
 install_obs() {
   if ! command -v obs >/dev/null || ! command -v Xvfb >/dev/null; then
-    say "installing OBS"
-    as_root env DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y -qq --no-install-recommends obs-studio xvfb >/dev/null ||
-      echo "OBS cannot be had; its tests will be skipped"
+    install_optional OBS obs-studio xvfb
   fi
+}
+
+# A camera: GStreamer's RTSP server. Debian's own Python finds the packaged bindings.
+install_rtsp_server() {
+  /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
+    install_optional "GStreamer's RTSP server" \
+      python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
 }
 
 # fetch_ffmpeg VERSION WHEEL_VERSION SHA256: an FFmpeg as imageio-ffmpeg packs it for x86-64.
@@ -124,6 +136,7 @@ summary() {
 install_packages
 install_browser
 install_obs
+install_rtsp_server
 fetch_ffmpeg 7.0 0.6.0 c7e46fcec401dd990405049d2e2f475e2b397779df2519b544b8aab515195282
 fetch_ffmpeg 9.0 0.8.1 050d6850601c3b3890bd2b28306f3b842b3daea390a561101174375a1c460bda
 

@@ -8,6 +8,7 @@
 //! - [`viewer`]: what a viewer would have seen, computed from that log.
 //! - [`proxy`]: a TCP proxy that breaks connections.  [`far`]: a machine whose cable can be cut.
 //! - [`s3`]: an S3 server with faults.  [`nginx`]: nginx with its RTMP module.
+//! - [`mediamtx`]: a MediaMTX with our configuration.  [`upstream`]: servers a feed is pulled from.
 //! - [`media`]: test files, made by FFmpeg when first asked for.
 //! - [`controller`]: stream-controller in temporary directories, and its REST client.
 //! - [`apart`]: a network, a resolver, process numbers of one test alone.  [`group`]: what can run out.
@@ -25,6 +26,7 @@ pub mod flv;
 pub mod group;
 pub mod http;
 pub mod media;
+pub mod mediamtx;
 pub mod nginx;
 pub mod obs;
 pub mod process;
@@ -33,6 +35,7 @@ pub mod rtmp;
 pub mod s3;
 pub mod storm;
 pub mod systemd;
+pub mod upstream;
 pub mod viewer;
 pub mod wait;
 

@@ -35,7 +35,9 @@ impl Nginx {
         let (rtmp, http) = (free_address(), free_address());
         let config = directory.path().join("nginx.conf");
         fs::write(&config, configuration(directory.path(), rtmp, http)).expect("its configuration");
-        fs::create_dir(directory.path().join("recordings")).expect("a directory");
+        for name in ["recordings", "files"] {
+            fs::create_dir(directory.path().join(name)).expect("a directory");
+        }
         let mut command = process::command("nginx");
         command
             .arg("-p")
@@ -59,6 +61,12 @@ impl Nginx {
     /// `rtmp://ADDRESS/live`, without a stream key.
     pub fn url(&self) -> String {
         format!("rtmp://{}/live", self.rtmp)
+    }
+
+    /// A folder it serves, and the address it is served at.
+    pub fn folder(&self) -> (PathBuf, String) {
+        let folder = self.directory.path().join("files");
+        (folder, format!("http://{}/files", self.http))
     }
 
     /// The XML of its statistics page.
@@ -126,7 +134,11 @@ http {{
   access_log off;
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
   uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
-  server {{ listen {http}; location = /stat {{ rtmp_stat all; }} }}
+  server {{
+    listen {http};
+    location = /stat {{ rtmp_stat all; }}
+    location /files/ {{ root {dir}; }}
+  }}
 }}
 "
     )

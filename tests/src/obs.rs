@@ -202,6 +202,15 @@ impl Hand {
         );
     }
 
+    /// *Settings → Stream → Custom*.
+    pub fn stream_to(&mut self, server: &str, key: &str) {
+        self.ask(
+            "SetStreamServiceSettings",
+            json!({"streamServiceType": "rtmp_custom",
+                   "streamServiceSettings": {"server": server, "key": key, "use_auth": false}}),
+        );
+    }
+
     /// Names of the scenes.
     pub fn scenes(&mut self) -> Vec<String> {
         let list = self.ask("GetSceneList", json!({}));

@@ -38,8 +38,12 @@ mod live_resume;
 mod live_stage;
 #[path = "e2e/mediamtx.rs"]
 mod mediamtx;
+#[path = "e2e/mediamtx_program.rs"]
+mod mediamtx_program;
 #[path = "e2e/obs.rs"]
 mod obs;
+#[path = "e2e/obs_live.rs"]
+mod obs_live;
 #[path = "e2e/on_air.rs"]
 mod on_air;
 #[path = "e2e/outages.rs"]
@@ -70,5 +74,7 @@ mod systemd;
 mod upgrade;
 #[path = "e2e/upload.rs"]
 mod upload;
+#[path = "e2e/upstreams.rs"]
+mod upstreams;
 
 pub(crate) use e2e::skipped;

@@ -68,15 +68,24 @@ impl Stage {
 
     /// The same, with this receiver.
     pub(crate) fn at(receiver: Receiver, fields: Value) -> Self {
+        Self::made_of(receiver, fields, |setup| setup)
+    }
+
+    /// With more of the controller's own settings.
+    pub(crate) fn set_up(fields: Value, more: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::made_of(Receiver::start(), fields, more)
+    }
+
+    fn made_of(receiver: Receiver, fields: Value, more: impl FnOnce(Setup) -> Setup) -> Self {
         let folder = media::folder(&[("long.mp4", &media::long())]);
         let address = free_address().to_string();
         let worker = folder.path().join("stream-worker");
         std::fs::copy(binary("stream-worker"), &worker).expect("copied");
-        let controller = Setup::local(folder.path())
+        let setup = Setup::local(folder.path())
             .variable("WORKER_BIN", &worker.display().to_string())
             .variable("INGEST_BIND", &address)
-            .stream("main", config(&receiver, fields))
-            .start();
+            .stream("main", config(&receiver, fields));
+        let controller = more(setup).start();
         let answer = controller.call("POST", "/ingest/keys", &json!({ "stream_id": "main" }));
         let answer = answer.json();
         let key = answer["key"].as_str().expect("a key").to_owned();
@@ -112,6 +121,11 @@ impl Stage {
         let what = format!("{kind} on air");
         let is = |status: &Value| status["on_air"]["kind"] == kind;
         self.controller.wait("main", &what, SOON, is)
+    }
+
+    /// What is on air now.
+    pub(crate) fn kind(&self) -> Value {
+        self.controller.status("main")["on_air"]["kind"].clone()
     }
 
     pub(crate) fn wait_input(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
