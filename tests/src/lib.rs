@@ -21,6 +21,7 @@
 pub mod apart;
 pub mod canary;
 pub mod controller;
+pub mod encoder;
 pub mod far;
 pub mod flv;
 pub mod group;

@@ -32,10 +32,14 @@ mod live;
 mod live_policy;
 #[path = "e2e/live_record.rs"]
 mod live_record;
+#[path = "e2e/live_refused.rs"]
+mod live_refused;
 #[path = "e2e/live_resume.rs"]
 mod live_resume;
 #[path = "e2e/live_stage.rs"]
 mod live_stage;
+#[path = "e2e/live_together.rs"]
+mod live_together;
 #[path = "e2e/mediamtx.rs"]
 mod mediamtx;
 #[path = "e2e/mediamtx_program.rs"]

@@ -62,6 +62,11 @@ impl std::fmt::Display for ForeignCodec {
             Self::Audio(7 | 8) => f.write_str("G.711 audio"),
             Self::Audio(11) => f.write_str("Speex audio"),
             Self::Audio(number) => write!(f, "audio codec {number}"),
+            Self::FourCc([b'h', b'v', b'c', b'1'] | [b'h', b'e', b'v', b'1']) => {
+                f.write_str("HEVC video")
+            }
+            Self::FourCc([b'a', b'v', b'0', b'1']) => f.write_str("AV1 video"),
+            Self::FourCc([b'v', b'p', b'0', b'8' | b'9']) => f.write_str("VP8 or VP9 video"),
             Self::FourCc(name) => write!(f, "enhanced-RTMP codec \"{}\"", name.escape_ascii()),
         }
     }

@@ -262,7 +262,7 @@ fn other_codecs_are_named() {
             9,
             b"\x90hvc1\0",
             ForeignCodec::FourCc(*b"hvc1"),
-            "enhanced-RTMP codec \"hvc1\"",
+            "HEVC video",
         ),
         (
             9,

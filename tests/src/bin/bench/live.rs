@@ -1,0 +1,216 @@
+//! Live feeds: a hundred takeovers in one session, and five streams that are live at once.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use e2e::controller::{Controller, Setup, to_one};
+use e2e::media::{self, Clip};
+use e2e::nginx::free_address;
+use e2e::process::{self, Child};
+use e2e::rtmp::Receiver;
+use e2e::viewer::{self, AAC_FRAME_MS, Report, Shown};
+use e2e::wait;
+use serde_json::{Value, json};
+
+use crate::table::Table;
+
+const TAKEOVERS: usize = 100;
+/// On air between coming and going.
+const LIVE: Duration = Duration::from_millis(500);
+const STREAMS: usize = 5;
+const TOGETHER: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(20);
+
+/// A keyframe each second; longer than anybody is live here.
+fn feed() -> PathBuf {
+    let clip = Clip {
+        name: "bench-feed.flv",
+        seconds: 60.0,
+        b_frames: 0,
+        gop: 30,
+        ..Clip::default()
+    };
+    clip.file()
+}
+
+pub(crate) fn measure(table: &mut Table) {
+    takeovers(table);
+    together(table);
+}
+
+fn controller(streams: &[(String, Receiver)]) -> (tempfile::TempDir, Controller, String) {
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let ingest = free_address().to_string();
+    let mut setup = Setup::local(folder.path()).variable("INGEST_BIND", &ingest);
+    for (stream, receiver) in streams {
+        setup = setup.stream(stream, to_one(&receiver.url()));
+    }
+    let controller = setup.start();
+    for (stream, _) in streams {
+        controller.start(stream);
+    }
+    for (stream, _) in streams {
+        controller.wait_on_air(stream, "long.mp4", SOON);
+    }
+    (folder, controller, format!("rtmp://{ingest}/live"))
+}
+
+/// Where somebody with a new key of `stream` publishes.
+fn address(controller: &Controller, ingest: &str, stream: &str) -> String {
+    let asked = json!({ "stream_id": stream });
+    let answer = controller.call("POST", "/ingest/keys", &asked).json();
+    format!("{ingest}/{}", answer["key"].as_str().expect("a key"))
+}
+
+fn publish(url: &str) -> Child {
+    let mut command = process::command("ffmpeg");
+    command.args(["-v", "error", "-re", "-i"]).arg(feed());
+    command.args(["-c", "copy", "-f", "flv", url]);
+    Child::spawn(command.stderr(Stdio::null()))
+}
+
+fn wait_kind(controller: &Controller, stream: &str, kind: &str) {
+    let is = |status: &Value| status["on_air"]["kind"] == kind;
+    controller.wait(stream, kind, SOON, is);
+}
+
+fn takeovers(table: &mut Table) {
+    let streams = [("main".to_owned(), Receiver::start())];
+    let (_folder, controller, ingest) = controller(&streams);
+    let url = address(&controller, &ingest, "main");
+    let mut rounds = Vec::new();
+    for _ in 0..TAKEOVERS {
+        let came = Instant::now();
+        let mut publisher = publish(&url);
+        wait_kind(&controller, "main", "live");
+        wait::observe(LIVE);
+        let went = Instant::now();
+        publisher.kill();
+        wait_kind(&controller, "main", "programme");
+        wait::observe(LIVE);
+        rounds.push((came, went));
+    }
+    wait::observe(Duration::from_secs(2));
+    let steps = controller.get("/health/transitions")["steps"].clone();
+    controller.stop("main");
+
+    let connections = streams[0].1.connections();
+    let messages = &connections[0].messages;
+    let report = Report::of(messages);
+    let files = [feed(), media::long()].map(|file| media::packets(&file));
+    let changes = changes(&viewer::shown(messages, &files));
+    table.note(
+        "takeovers through the ingest",
+        (changes.len() / 2) as f64,
+        "",
+    );
+    table.at_most("– RTMP connections", connections.len() as f64, 1.0, "");
+    let step_ms = report.longest_step_ms as f64;
+    table.at_most("– longest step between pictures", step_ms, 35.0, "ms");
+    let hole_ms = report.longest_audio_hole_ms.max(0.0);
+    table.at_most("– longest hole in the sound", hole_ms, AAC_FRAME_MS, "ms");
+    let late = drift(
+        &report,
+        messages[0].arrived,
+        messages[messages.len() - 1].arrived,
+    );
+    table.at_most(
+        "– media time against the clock at the end",
+        late,
+        500.0,
+        "ms",
+    );
+    if changes.len() == 2 * TAKEOVERS {
+        let taken = rounds.iter().zip(changes.chunks(2));
+        let on: Vec<_> = taken.clone().map(|((came, _), at)| at[0] - *came).collect();
+        let off: Vec<_> = taken.map(|((_, went), at)| at[1] - *went).collect();
+        // The publisher's own start is in it.
+        table.at_most(
+            "– encoder started → on air at the receiver, p95",
+            p95(on),
+            2.0,
+            "s",
+        );
+        table.at_most(
+            "– encoder killed → programme at the receiver, p95",
+            p95(off),
+            1.0,
+            "s",
+        );
+    }
+    let p95_of = |step: &str| steps[step]["p95_s"].as_f64().unwrap_or(f64::NAN);
+    let ready = p95_of("media_to_on_air");
+    table.at_most(
+        "– keyframe and jitter in hand → on air, p95",
+        ready,
+        1.0,
+        "s",
+    );
+}
+
+/// When the feed came, and the programme again, each time.
+fn changes(shown: &[Shown]) -> Vec<Instant> {
+    let pairs = shown.windows(2).filter(|pair| pair[0].file != pair[1].file);
+    pairs.map(|pair| pair[1].arrived).collect()
+}
+
+fn p95(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    let at = (times.len() * 95).div_ceil(100).saturating_sub(1);
+    times[at].as_secs_f64()
+}
+
+/// How far the session's length is from the time it took.
+fn drift(report: &Report, first: Instant, last: Instant) -> f64 {
+    let took_ms = (last - first).as_secs_f64() * 1_000.0;
+    (report.span_ms as f64 - took_ms).abs().round()
+}
+
+fn together(table: &mut Table) {
+    let named = |number| (format!("s{number}"), Receiver::start());
+    let streams: Vec<_> = (0..STREAMS).map(named).collect();
+    let (_folder, controller, ingest) = controller(&streams);
+    let publishers: Vec<_> = streams
+        .iter()
+        .map(|(stream, _)| publish(&address(&controller, &ingest, stream)))
+        .collect();
+    for (stream, _) in &streams {
+        wait_kind(&controller, stream, "live");
+    }
+    let begun = Instant::now();
+    wait::observe(TOGETHER);
+    let dropped = streams.iter().map(|(stream, _)| {
+        let status = controller.status(stream);
+        assert_eq!(status["on_air"]["kind"], "live", "{stream}: {status:#}");
+        status["destinations"][0]["dropped_frames"].as_f64()
+    });
+    let dropped: f64 = dropped.map(|count| count.unwrap_or(0.0)).sum();
+    drop(publishers);
+    let (mut step_ms, mut hole, mut connections) = (0, Duration::ZERO, 0);
+    for (_, receiver) in &streams {
+        let all = receiver.connections();
+        connections = connections.max(all.len());
+        let live: Vec<_> = all[0].messages.iter().copied().collect();
+        let live: Vec<_> = live.into_iter().filter(|m| m.arrived >= begun).collect();
+        let report = Report::of(&live);
+        step_ms = step_ms.max(report.longest_step_ms);
+        hole = hole.max(report.longest_arrival_hole);
+    }
+    table.note("streams live at once, each copied", STREAMS as f64, "");
+    table.at_most("– RTMP connections of each", connections as f64, 1.0, "");
+    table.at_most(
+        "– longest step between pictures",
+        step_ms as f64,
+        35.0,
+        "ms",
+    );
+    table.at_most("– frames dropped", dropped, 0.0, "");
+    let hole_ms = (hole.as_secs_f64() * 1_000.0).round();
+    table.at_most(
+        "– longest time in which nothing arrived",
+        hole_ms,
+        200.0,
+        "ms",
+    );
+}
