@@ -191,8 +191,8 @@ fn together(table: &mut Table) {
     for (_, receiver) in &streams {
         let all = receiver.connections();
         connections = connections.max(all.len());
-        let live: Vec<_> = all[0].messages.iter().copied().collect();
-        let live: Vec<_> = live.into_iter().filter(|m| m.arrived >= begun).collect();
+        let mut live = all[0].messages.clone();
+        live.retain(|message| message.arrived >= begun);
         let report = Report::of(&live);
         step_ms = step_ms.max(report.longest_step_ms);
         hole = hole.max(report.longest_arrival_hole);
