@@ -18,7 +18,7 @@ use self::record::Ears;
 use super::fault::{ALL, Fault};
 use super::measure::{Window, sight};
 use super::verdict::{Complaint, JITTER, Limits, judge};
-use super::world::{DESTINATIONS, World};
+use super::world::World;
 use super::{Outcome, Verdict, run};
 use crate::cli::say;
 
@@ -116,14 +116,9 @@ async fn soak(
         account.others(world, fault, channel, before);
         account.documents(world);
         ears.listen(world);
-        match fault {
+        if fault == Fault::DestinationSlow {
             // Thinned out, it is neither on air nor off it: no boundary to agree on.
-            Fault::DestinationSlow => ears.ignore(channel, 0, before),
-            // Not a picture is lost: they all come, later.
-            Fault::WorkerPaused => {
-                (0..DESTINATIONS.len()).for_each(|number| ears.ignore(channel, number, before))
-            }
-            _ => {}
+            ears.ignore(channel, before);
         }
         growth.sample(world).await?;
         world.forget();

@@ -23,7 +23,7 @@ use supervise::watch::Watched;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-pub use self::channel::{Channel, DESTINATIONS, Destination};
+pub use self::channel::{Channel, Destination};
 use self::controller::{Controller, Recipe};
 pub use self::footprint::Footprint;
 use super::clips;

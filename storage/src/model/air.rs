@@ -144,7 +144,7 @@ pub enum DarkCause {
     DestinationRejected,
     /// The worker's process ended by a fault.
     WorkerCrashed,
-    /// The worker did not answer, and was replaced.
+    /// The worker did not answer and was replaced, or it stood still for a while.
     WorkerUnresponsive,
     /// The worker cannot run here, or was given up (`error`).
     GivenUp,

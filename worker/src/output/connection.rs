@@ -25,6 +25,8 @@ use crate::flv::Metadata;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Until there is one: the record is to hold the instant at which it began.
 const FIRST_LOOKS_EVERY: Duration = Duration::from_millis(50);
+/// Nothing here ever waits as long: whoever does was stopped, or got no processor.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// What the bit rate is the mean of.
 const RATE_OVER: Duration = Duration::from_secs(5);
 /// Where next to nothing is handed over, what waits in the socket is no measure of time.
@@ -77,6 +79,8 @@ pub struct Observation {
     pub media_ms: u64,
     /// What the socket says, where that can be read.
     pub delivery: Option<Delivery>,
+    /// This process did nothing from then until now.
+    pub stood_still_since: Option<Instant>,
     /// When the newest of it was delivered.
     pub delivered_at: Instant,
     /// Media that has come and is not acknowledged, as far as it has waited longer than it was to.
@@ -126,6 +130,8 @@ struct Course {
     meter: Meter,
     looks: Interval,
     under_way: Option<UnderWay>,
+    awake_at: Instant,
+    stood_still_since: Option<Instant>,
 }
 
 /// What is given to FFmpeg from the first keyframe on.
@@ -149,6 +155,7 @@ impl Connection<'_> {
         loop {
             let event = self.next(&mut course).await;
             let now = Instant::now();
+            course.awake(now);
             match event {
                 Event::Freeze => {
                     let end = self.sink.freeze().await.map(|sink| {
@@ -321,6 +328,15 @@ impl Course {
             meter: Meter::new(now),
             looks: looks(looks_every, now),
             under_way,
+            awake_at: now,
+            stood_still_since: None,
+        }
+    }
+
+    fn awake(&mut self, now: Instant) {
+        let was = std::mem::replace(&mut self.awake_at, now);
+        if now.saturating_duration_since(was) >= STOOD_STILL {
+            self.stood_still_since.get_or_insert(was);
         }
     }
 
@@ -370,6 +386,7 @@ impl Course {
             look: self.progress.look(delivery, now),
             media_ms: feed.map_or(0, Feed::media_ms),
             delivery,
+            stood_still_since: self.stood_still_since.take(),
             delivered_at: self.progress.delivered_at(now),
             behind,
             bitrate_kbps,

@@ -45,6 +45,7 @@ mod tests {
             look,
             media_ms: 10_000,
             delivery: None,
+            stood_still_since: None,
             delivered_at: Instant::now(),
             behind: Duration::from_millis(behind_ms),
             bitrate_kbps: 3_000,

@@ -299,6 +299,12 @@ impl Status {
             self.air
                 .delivering(self.machine.connections(), seen.delivered_at);
         }
+        if let Some(since) = seen.stood_still_since
+            && was == DestinationState::Live
+            && self.machine.state() == DestinationState::Live
+        {
+            self.stood_still(since);
+        }
         self.slow.look(&seen, self.queue.dropped_frames());
         self.report.send_modify(|report| {
             report.behind_s = seen.behind.as_secs_f64();
@@ -312,6 +318,19 @@ impl Status {
             }
         });
         self.publish(seen.bitrate_kbps);
+    }
+
+    /// This process was stopped, or the machine was: the connection stands, and all of its media comes
+    /// late.
+    fn stood_still(&mut self, since: Instant) {
+        tracing::warn!(
+            destination = self.name,
+            seconds = since.elapsed().as_secs_f64(),
+            "this worker stood still: nothing was sent meanwhile"
+        );
+        self.air.dark(DarkCause::WorkerUnresponsive, None, since);
+        self.air
+            .delivering(self.machine.connections(), Instant::now());
     }
 
     fn renewed(&mut self, dark_since: Instant) {

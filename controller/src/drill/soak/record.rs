@@ -120,9 +120,9 @@ impl Ears {
         }
     }
 
-    /// Nothing is asked of this destination of `channel` between `since` and now.
-    pub(super) fn ignore(&mut self, channel: usize, number: usize, since: Instant) {
-        let of_it = |heard: &&mut Heard| heard.channel == channel && heard.number == number;
+    /// Nothing is asked of the first destination of `channel` between `since` and now.
+    pub(super) fn ignore(&mut self, channel: usize, since: Instant) {
+        let of_it = |heard: &&mut Heard| heard.channel == channel && heard.number == 0;
         if let Some(heard) = self.destinations.iter_mut().find(of_it) {
             heard.ignored.push((since, Instant::now()));
         }

@@ -17,7 +17,7 @@ use crate::drill::proxy::Proxy;
 const ATTEMPTS: u32 = 600;
 
 /// Two, so that one can be seen to be left alone.
-pub const DESTINATIONS: [&str; 2] = ["a", "b"];
+const DESTINATIONS: [&str; 2] = ["a", "b"];
 
 /// One stream and its destinations.
 #[derive(Debug)]
