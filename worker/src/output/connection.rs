@@ -192,6 +192,7 @@ impl Connection<'_> {
                 Event::Taken(bytes) => course.taken(bytes, now),
                 Event::Look => {
                     let seen = course.look(self.queue, now);
+                    course.probe.abandon(course.progress.is_suspect(now));
                     observe(seen);
                     match seen.look {
                         Look::Quiet => {}
@@ -199,7 +200,7 @@ impl Connection<'_> {
                         Look::Held(held) => {
                             let dark_since = course.progress.dark_since(now);
                             self.ending();
-                            course.probe.abandon();
+                            course.probe.abandon(true);
                             self.sink.tear_down().await;
                             let failure = Failure::held(held, self.url);
                             return course.ends(End::Failed(failure), dark_since, now);

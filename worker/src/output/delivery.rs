@@ -43,6 +43,8 @@ pub struct DeliveryProbe {
     pidfd: Option<OwnedFd>,
     /// Its descriptor of the connection, once found.
     socket: Option<i32>,
+    /// What [`Self::abandon`] was told last; an earlier image of this process may have said something else.
+    abandoned: Option<bool>,
 }
 
 impl DeliveryProbe {
@@ -53,6 +55,7 @@ impl DeliveryProbe {
             process,
             pidfd: rustix::process::pidfd_open(process, PidfdFlags::empty()).ok(),
             socket: None,
+            abandoned: None,
         }
     }
 
@@ -66,21 +69,26 @@ impl DeliveryProbe {
             .sockets()
             .find_map(|number| Some((number, self.ask_socket(number)?)));
         self.socket = found.map(|(number, _)| number);
+        self.abandoned = None;
         found.map(|(_, delivery)| delivery)
     }
 
-    /// Has the kernel forget what is unsent when the process ends. Else it would go on delivering for
-    /// minutes, and the peer would have a publisher that is gone beside the next one.
-    pub fn abandon(&self) {
-        let copy = self.socket.and_then(|number| self.copy(number));
-        if let Some(copy) = copy {
-            let at_once = libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            // One that is closed already has nothing unsent.
-            let _closed = setsockopt(&copy, sockopt::Linger, &at_once);
+    /// Whether the kernel is to forget what is unsent when the process ends, however it ends. Else it would go
+    /// on delivering for minutes, and the peer would have a publisher that is gone beside the next one.
+    pub fn abandon(&mut self, at_once: bool) {
+        if self.abandoned == Some(at_once) {
+            return;
         }
+        let Some(copy) = self.socket.and_then(|number| self.copy(number)) else {
+            return;
+        };
+        let linger = libc::linger {
+            l_onoff: at_once.into(),
+            l_linger: 0,
+        };
+        // One that is closed already has nothing unsent.
+        let _closed = setsockopt(&copy, sockopt::Linger, &linger);
+        self.abandoned = Some(at_once);
     }
 
     fn copy(&self, number: i32) -> Option<OwnedFd> {

@@ -7,10 +7,13 @@
 //! | the connection is not answered | [`Held::Unanswered`] | 4 s |
 //! | unacknowledged data, and not one acknowledgement | [`Held::HalfOpen`] | 6 s |
 //! | the end of the peer's window stays where it is while data waits for it or fills it | [`Held::PeerStalled`] | 4 s |
+//! | every acknowledgement narrows the window, and its end hardly moves | [`Held::PeerStalled`] | 4 s |
 //! | before any media: the peer neither answers nor acknowledges | [`Held::PeerStalled`] | 4 s |
 //! | FFmpeg takes nothing, and nothing waits for the peer | [`Held::FfmpegStalled`] | 4 s |
 //!
-//! A peer that is merely slow moves the end of its window on, however little.
+//! A peer that is merely slow widens its window with each read, however little that is. The kernel of one that
+//! does not read takes 70–140 KB more, and moves the end of its window on by 5–30 % of what it takes: its
+//! accounts are of memory, not of bytes. Meanwhile the window narrows from look to look.
 
 use std::time::Duration;
 
@@ -20,9 +23,11 @@ use super::delivery::Delivery;
 
 /// How long a hang may take.
 pub const STALLED_AFTER: Duration = Duration::from_secs(4);
-/// A kernel may offer more room for a second after its peer has stopped reading. Where the window has
-/// been narrow for as long as a hang may take, so much of a standstill at its end is enough.
-const STUCK_AND_NARROW_FOR: Duration = Duration::from_secs(3);
+/// The end of a narrowing window that moves on by less than this share of what is acknowledged, hardly moves:
+/// nobody reads, or a third of what is sent at most.
+const HARDLY: u64 = 3;
+/// What is worth a suspicion; a second without data, or without a look, tells nothing of the peer.
+const SUSPECT_AFTER: Duration = Duration::from_secs(1);
 /// How long the network may be silent: it comes back by itself more often than a process does.
 pub const HALF_OPEN_AFTER: Duration = Duration::from_secs(6);
 /// Until there is a connection to look at. FFmpeg has to be loaded and has to find the host.
@@ -57,10 +62,20 @@ pub struct Progress {
     silent_since: Option<Instant>,
     /// Since when the peer's window has not moved on although it was to.
     stuck_since: Option<Instant>,
-    /// The widest window the peer has offered, and when it was last about as wide: a peer that stops
-    /// reading is first seen by its window growing narrower.
-    widest_bytes: u64,
-    wide_at: Instant,
+    /// Since when the window has been narrowing.
+    narrowing: Option<Narrowing>,
+    /// When there was last something to acknowledge.
+    busy_at: Instant,
+}
+
+/// A window that no look has found wider than the one before.
+#[derive(Debug, Clone, Copy)]
+struct Narrowing {
+    since: Instant,
+    /// What was acknowledged then.
+    acked_bytes: u64,
+    /// Where the window ended then.
+    end_bytes: u64,
 }
 
 /// What a look at the connection says.
@@ -100,8 +115,8 @@ impl Progress {
             active_at: now,
             silent_since: None,
             stuck_since: None,
-            widest_bytes: 0,
-            wide_at: now,
+            narrowing: None,
+            busy_at: now,
         }
     }
 
@@ -118,7 +133,12 @@ impl Progress {
 
     /// Judges, given what is known of the peer.
     pub fn look(&mut self, delivery: Option<Delivery>, now: Instant) -> Look {
-        let looked = std::mem::replace(&mut self.looked, now);
+        let mut looked = std::mem::replace(&mut self.looked, now);
+        if now.saturating_duration_since(looked) >= SUSPECT_AFTER {
+            // This process was stopped: what happened meanwhile, and for how long, nobody knows.
+            looked = now;
+            self.begin_anew(now);
+        }
         let Some(delivery) = delivery else {
             return self.look_without(now);
         };
@@ -137,13 +157,7 @@ impl Progress {
         let has_media = delivery.acked_bytes >= PREAMBLE_BYTES;
         let pending = delivery.unacked_bytes > 0;
         let moved = delivery.window_end_bytes > last.window_end_bytes;
-        let window_bytes = delivery
-            .window_end_bytes
-            .saturating_sub(delivery.acked_bytes);
-        self.widest_bytes = self.widest_bytes.max(window_bytes);
-        if window_bytes >= self.widest_bytes / 16 * 15 {
-            self.wide_at = now;
-        }
+        self.watch_window(&last, &delivery, looked, now);
         since(&mut self.silent_since, pending && !grew, looked);
         since(&mut self.stuck_since, (pending || grew) && !moved, looked);
         match self.held(&delivery, has_media, now) {
@@ -166,8 +180,58 @@ impl Progress {
         let is_old = |at: &Instant| now.saturating_duration_since(*at) > CURRENT;
         // What a peer's kernel acknowledged after the peer had stopped reading reached nobody.
         let stuck_since = self.stuck_since.filter(is_old);
-        let stuck_since = stuck_since.map(|since| since.min(self.wide_at));
-        stuck_since.or(self.acked_at.filter(is_old)).unwrap_or(now)
+        let narrowing_since = self.narrowing.map(|narrowing| narrowing.since);
+        let unread_since = match stuck_since {
+            Some(stuck) => Some(narrowing_since.map_or(stuck, |since| since.min(stuck))),
+            None => narrowing_since.filter(|_| self.hardly_reads(now, SUSPECT_AFTER)),
+        };
+        unread_since.or(self.acked_at.filter(is_old)).unwrap_or(now)
+    }
+
+    /// Whether nothing has come of what was sent for long enough to think that nothing will: what is
+    /// unsent is not to be sent by a kernel whose FFmpeg has ended.
+    pub fn is_suspect(&self, now: Instant) -> bool {
+        let is_over =
+            |since: Instant| now.saturating_duration_since(since) >= SUSPECT_AFTER;
+        self.stuck_since.is_some_and(is_over)
+            || self.silent_since.is_some_and(is_over)
+            || self.hardly_reads(now, SUSPECT_AFTER)
+    }
+
+    fn watch_window(&mut self, last: &Delivery, seen: &Delivery, looked: Instant, now: Instant) {
+        let width = |of: &Delivery| of.window_end_bytes.saturating_sub(of.acked_bytes);
+        let grew = seen.acked_bytes > last.acked_bytes;
+        if grew || seen.unacked_bytes > 0 {
+            self.busy_at = now;
+        }
+        let idle = now.saturating_duration_since(self.busy_at) >= SUSPECT_AFTER;
+        if idle || width(seen) > width(last) || (width(seen) == width(last) && grew) {
+            self.narrowing = None;
+        } else if width(seen) < width(last) {
+            self.narrowing.get_or_insert(Narrowing {
+                since: looked,
+                acked_bytes: last.acked_bytes,
+                end_bytes: last.window_end_bytes,
+            });
+        }
+    }
+
+    /// Whether the window has been narrowing for so long, and its end hardly moved.
+    fn hardly_reads(&self, now: Instant, patience: Duration) -> bool {
+        let (Some(narrowing), Some(last)) = (&self.narrowing, &self.last) else {
+            return false;
+        };
+        let taken = last.acked_bytes.saturating_sub(narrowing.acked_bytes);
+        let moved = last.window_end_bytes.saturating_sub(narrowing.end_bytes);
+        now.saturating_duration_since(narrowing.since) >= patience && moved * HARDLY <= taken
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        self.active_at = now;
+        self.blocked_since = None;
+        self.silent_since = None;
+        self.stuck_since = None;
+        self.narrowing = None;
     }
 
     fn held(&self, delivery: &Delivery, has_media: bool, now: Instant) -> Option<Held> {
@@ -188,10 +252,9 @@ impl Progress {
                 return (silent_for >= HALF_OPEN_AFTER).then_some(Held::HalfOpen);
             }
         }
-        let narrows = is_over(Some(self.wide_at), STALLED_AFTER);
         if is_over(self.stuck_since, STALLED_AFTER)
             || is_over(self.silent_since, STALLED_AFTER)
-            || (narrows && is_over(self.stuck_since, STUCK_AND_NARROW_FOR))
+            || self.hardly_reads(now, STALLED_AFTER)
         {
             return Some(Held::PeerStalled);
         }

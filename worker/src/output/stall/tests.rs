@@ -157,19 +157,71 @@ fn a_frozen_peer_whose_window_narrows_is_noticed_within_five_seconds_at_any_bit_
 }
 
 #[test]
-fn a_kernel_that_offers_room_for_another_second_delays_neither_the_notice_nor_the_record() {
+fn a_kernel_that_offers_some_room_for_what_it_takes_delays_neither_the_notice_nor_the_record() {
+    // As measured of Linux: up to 30 % of what it takes, until its buffer is full.
+    for per_look in [1_000, 3_000, 12_000] {
+        let mut peer = Peer::live();
+        let frozen_at = peer.now;
+        let generous = move |seen: &mut Delivery| {
+            let room = seen.window_end_bytes - seen.acked_bytes;
+            let taken = room.min(per_look);
+            seen.acked_bytes += taken;
+            seen.window_end_bytes += taken * 3 / 10;
+            seen.unacked_bytes += per_look - taken;
+            seen.acked_ago = Duration::ZERO;
+        };
+        let (after, held) = peer.run(20_000, generous).expect("noticed");
+        assert_eq!(held, Held::PeerStalled, "{per_look}");
+        assert!((4_000..=4_300).contains(&after), "{per_look}: {after}");
+        let dark_since = peer.progress.dark_since(peer.now);
+        assert!(dark_since <= frozen_at + STEP, "{per_look}");
+    }
+}
+
+#[test]
+fn a_suspicion_comes_after_a_second_and_goes_with_the_first_read() {
     let mut peer = Peer::live();
-    let frozen_at = peer.now;
-    let generous = |seen: &mut Delivery| {
-        seen.acked_bytes += 6_000;
-        seen.window_end_bytes += 1_000;
+    peer.run(900, frozen(5_000));
+    assert!(!peer.progress.is_suspect(peer.now));
+    peer.run(300, frozen(5_000));
+    assert!(peer.progress.is_suspect(peer.now));
+    peer.run(200, |seen| {
+        seen.acked_bytes += seen.unacked_bytes;
+        seen.unacked_bytes = 0;
+        seen.window_end_bytes = seen.acked_bytes + WINDOW;
+    });
+    assert!(!peer.progress.is_suspect(peer.now));
+    peer.run(1_200, silence);
+    assert!(peer.progress.is_suspect(peer.now));
+}
+
+/// Reads a part of what comes, into a buffer of six seconds.
+#[test]
+fn a_peer_that_reads_a_half_of_it_is_slow() {
+    let mut peer = Peer::live();
+    peer.seen.window_end_bytes += 60 * RATE;
+    let held = peer.run(60_000, |seen| {
+        let room = seen.window_end_bytes - seen.acked_bytes;
+        seen.acked_bytes += room.min(RATE);
+        seen.unacked_bytes += RATE - room.min(RATE);
+        seen.window_end_bytes += RATE / 2;
+        seen.acked_ago = Duration::ZERO;
+    });
+    assert_eq!(held, None);
+}
+
+/// A worker that was stopped, or had nothing to send, knows nothing of the time between.
+#[test]
+fn what_was_not_looked_at_counts_for_nothing() {
+    let mut peer = Peer::live();
+    let step = |seen: &mut Delivery| {
+        seen.acked_bytes += 1_000;
         seen.acked_ago = Duration::ZERO;
     };
-    assert_eq!(peer.run(1_000, generous), None);
-    let (after, held) = peer.run(20_000, frozen(5_000)).expect("noticed");
-    assert_eq!(held, Held::PeerStalled);
-    assert!((3_000..=3_300).contains(&after), "{after}");
-    assert!(peer.progress.dark_since(peer.now) <= frozen_at + STEP * 2);
+    peer.now += STALLED_AFTER * 2;
+    assert_eq!(peer.run(300, step), None);
+    assert_eq!(peer.run(10_000, |seen| seen.acked_ago += STEP), None);
+    assert_eq!(peer.run(300, step), None);
 }
 
 #[test]
@@ -223,12 +275,13 @@ fn where_the_peer_cannot_be_asked_two_seconds_of_taking_count() {
     let second = Duration::from_secs(1);
     let mut progress = Progress::new(now);
     progress.taken(now);
-    assert_eq!(progress.look(None, now + second), Look::Quiet);
-    assert_eq!(progress.look(None, now + second * 2), Look::Delivering);
+    let mut look_at = |tenths| progress.look(None, now + second / 10 * tenths);
+    assert!((1..20).all(|tenths| look_at(tenths) == Look::Quiet));
+    assert_eq!(look_at(20), Look::Delivering);
     progress.offered(now + second * 3);
-    assert_eq!(progress.look(None, now + second * 6), Look::Quiet);
-    let held = progress.look(None, now + second * 7);
-    assert_eq!(held, Look::Held(Held::FfmpegStalled));
+    let mut look_at = |tenths| progress.look(None, now + second / 10 * tenths);
+    assert!((21..70).all(|tenths| look_at(tenths) != Look::Held(Held::FfmpegStalled)));
+    assert_eq!(look_at(70), Look::Held(Held::FfmpegStalled));
 }
 
 #[test]
