@@ -69,7 +69,7 @@ pub(super) struct Started {
     pub(super) group: Option<Cgroup>,
     /// What it answers on its socket.
     pub(super) nonce: String,
-    /// The variables of the stream keys it was given.
+    /// The variables of the stream keys and passwords it was given.
     pub(super) keys: BTreeSet<String>,
 }
 
@@ -133,7 +133,8 @@ pub(super) async fn start(order: Order, settings: &Arc<Config>) -> Result<Starte
         tracing::warn!(stream_id = %order.id, "starting without: {}", list(&unset));
     }
     let lease = lease(&order.id, settings).await?;
-    let job = job(order, settings);
+    let keys: BTreeSet<_> = secrets.stream_keys.keys().cloned().collect();
+    let job = job(order, keys.clone(), settings);
     let nonce = job.nonce.clone();
     let settings = Arc::clone(settings);
     // Disk and kernel may take their time over it.
@@ -144,7 +145,7 @@ pub(super) async fn start(order: Order, settings: &Arc<Config>) -> Result<Starte
         child,
         group,
         nonce,
-        keys: secrets.stream_keys.into_keys().collect(),
+        keys,
     })
 }
 
@@ -183,7 +184,8 @@ pub(crate) fn lasting_problems(id: &StreamId, settings: &Config) -> Vec<Problem>
     }]
 }
 
-fn named_keys(config: &StreamConfig) -> impl Iterator<Item = (String, &str)> {
+/// The variables of destinations' keys and inputs' passwords, each with its place in `config`.
+pub(super) fn named_keys(config: &StreamConfig) -> impl Iterator<Item = (String, &str)> {
     let of_destinations = config.destinations.iter().enumerate();
     let of_destinations = of_destinations.filter_map(|(index, destination)| {
         let name = destination.key_env.as_deref()?;
@@ -255,7 +257,7 @@ async fn lease(id: &StreamId, settings: &Config) -> Result<Lease, StartError> {
     }
 }
 
-fn job(order: Order, settings: &Config) -> Job {
+fn job(order: Order, keys: BTreeSet<String>, settings: &Config) -> Job {
     Job {
         version: JOB_VERSION,
         stream_id: order.id,
@@ -271,6 +273,7 @@ fn job(order: Order, settings: &Config) -> Job {
         cache_max_bytes: settings.cache_max_bytes,
         ingest: settings.ingest_bind.is_some(),
         allow_argv_secrets: settings.allow_argv_secrets,
+        keys: Some(keys),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) struct Worker {
     pub(super) _follower: Follower,
     /// When it was started.
     pub(super) started_at: Timestamp,
-    /// The variables of the stream keys it was given.
+    /// The variables of the stream keys and passwords it was given.
     pub(super) keys: BTreeSet<String>,
     /// Whether it answers.
     pub(super) health: Health,

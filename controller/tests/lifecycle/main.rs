@@ -8,6 +8,7 @@
 
 mod adoption;
 mod documents;
+mod keys;
 mod launch;
 mod restarts;
 mod site;

@@ -4,7 +4,7 @@
 //! the secrets. The secrets go through the worker's standard input as one JSON object and are
 //! never written anywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct Job {
     /// Publish keyed destinations even where FFmpeg cannot be given the key outside argv.
     #[serde(default)]
     pub allow_argv_secrets: bool,
+    /// Names of the variables whose secrets this worker is given; `None` in a job of an earlier release.
+    #[serde(default)]
+    pub keys: Option<BTreeSet<String>>,
 }
 
 /// The media store, without credentials.

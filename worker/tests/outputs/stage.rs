@@ -83,6 +83,7 @@ pub(crate) fn job(
         runtime_dir: dir.to_owned(),
         cache_dir: dir.to_owned(),
         allow_argv_secrets: false,
+        keys: None,
         cache_max_bytes: 0,
     }
 }

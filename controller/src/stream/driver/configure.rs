@@ -10,6 +10,7 @@ use super::{Driver, Event, answer, destination_names};
 use crate::history::What;
 use crate::stream::handle::Reply;
 use crate::stream::request::Applied;
+use crate::stream::spawn;
 use crate::stream::state::{Configured, Life, Worker};
 use crate::stream::worker_link::{LinkError, WorkerLink};
 
@@ -39,8 +40,8 @@ impl Driver {
         self.push_config();
     }
 
-    /// Tells the worker what it does not know yet, once it answers. A stream key it was not given at
-    /// its start cannot reach it later.
+    /// Tells the worker what it does not know yet, once it answers. A stream key or password that it was not
+    /// given at its start cannot reach it later; one that nobody has set, no restart would bring.
     pub(super) fn push_config(&mut self) {
         let config = self.stream_config.borrow().clone();
         let link = WorkerLink::new(self.machine.settings.layout.socket(&self.id));
@@ -54,8 +55,10 @@ impl Driver {
         if worker.configured != Configured::Pending || worker.report.is_none() {
             return answer_configuring(worker);
         }
-        let mut named = config.destinations.iter().flat_map(|to| &to.key_env);
-        if !named.all(|name| worker.keys.contains(name)) {
+        let keyring = &self.machine.settings.keyring;
+        let is_missing =
+            |name: &str| !worker.keys.contains(name) && keyring.secret(name).is_some();
+        if spawn::named_keys(&config).any(|(_, name)| is_missing(name)) {
             worker.configured = Configured::NeedsRestart;
             return answer_configuring(worker);
         }

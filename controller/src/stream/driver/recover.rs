@@ -1,11 +1,14 @@
 //! The first thing a driver does: find out what its stream's earlier worker is up to.
 
-use storage::model::{DesiredState, ObservedState, StreamRecord};
+use std::collections::BTreeSet;
+
+use storage::model::{DesiredState, Job, ObservedState, StreamRecord};
 
 use super::Driver;
 use super::worker::Identity;
 use crate::stream::adopt::{self, Adoptable, Found};
 use crate::stream::process::Process;
+use crate::stream::spawn;
 use crate::stream::state::{Configured, Life};
 
 impl Driver {
@@ -71,11 +74,7 @@ impl Driver {
             generation: report.generation,
             nonce: report.nonce.clone(),
             started_at: report.started_at,
-            keys: job
-                .iter()
-                .flat_map(|job| &job.config.destinations)
-                .filter_map(|destination| destination.key_env.clone())
-                .collect(),
+            keys: job.map(keys_given).unwrap_or_default(),
             group,
         };
         let generation = report.generation;
@@ -118,4 +117,14 @@ pub(super) fn unknown() -> StreamRecord {
         error: None,
         preflight: None,
     }
+}
+
+/// The variables whose secrets a worker was given. Where its job does not say, it was started by an earlier
+/// release; then it is taken to have those that the job names.
+fn keys_given(job: Job) -> BTreeSet<String> {
+    let Job { keys, config, .. } = job;
+    keys.unwrap_or_else(|| {
+        let named = spawn::named_keys(&config);
+        named.map(|(_, name)| name.to_owned()).collect()
+    })
 }

@@ -27,7 +27,7 @@ pub(super) struct Identity {
     pub(super) generation: u64,
     pub(super) nonce: String,
     pub(super) started_at: Timestamp,
-    /// The variables of the stream keys it has.
+    /// The variables of the stream keys and passwords it has.
     pub(super) keys: BTreeSet<String>,
     /// Its control group, if it has one.
     pub(super) group: Option<Cgroup>,
