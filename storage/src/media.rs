@@ -159,13 +159,13 @@ impl MediaStore {
         }
     }
 
-    /// Whether the object can be read now: its first byte is. One try.
+    /// Whether the object can be read now: its beginning is. One try.
     ///
     /// # Errors
     /// As [`Self::stat`].
-    pub async fn touch(&self, key: &str) -> Result<(), MediaError> {
+    pub async fn taste(&self, key: &str) -> Result<(), MediaError> {
         match self {
-            Self::S3(store) => store.touch(key).await,
+            Self::S3(store) => store.taste(key).await,
             Self::Local(store) => store.stat(key).await.map(drop),
         }
     }

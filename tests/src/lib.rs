@@ -30,6 +30,7 @@ pub mod media;
 pub mod mediamtx;
 pub mod nginx;
 pub mod obs;
+pub mod pressure;
 pub mod process;
 pub mod proxy;
 pub mod rtmp;

@@ -14,7 +14,9 @@ async fn what_a_worker_was_given_at_its_start_is_known_to_the_next_controller() 
     };
     let mut site = Site::new();
     let main = with_input("INPUT_PASSWORD");
-    site.write_config(&format!(r#"{{"version": 1, "streams": {{"main": {main}}}}}"#));
+    site.write_config(&format!(
+        r#"{{"version": 1, "streams": {{"main": {main}}}}}"#
+    ));
     site.variable("INPUT_PASSWORD", "canary-password-1");
     let controller = site.controller().await;
     let worker = controller.on_air().await;

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{MediaError, MediaStore};
 use crate::model::ErrorReport;
 
-/// A store that takes longer to deliver one byte cannot be played from.
+/// A store that takes longer to deliver the beginning of an object cannot be played from.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// From the beginning of one question to that of the next: what is on air comes back as much later than
 /// the store.
@@ -233,7 +233,7 @@ impl Shared {
                 Err(error) => Fault::Store(error.report()),
             };
         };
-        let about = self.within(Some(&key), self.store.touch(&key));
+        let about = self.within(Some(&key), self.store.taste(&key));
         let Some(other) = other else {
             return match about.await {
                 Ok(()) => Fault::Passing,
@@ -241,7 +241,7 @@ impl Shared {
                 Err(error) => Fault::Store(error.report()),
             };
         };
-        let witness = self.within(Some(&other), self.store.touch(&other));
+        let witness = self.within(Some(&other), self.store.taste(&other));
         match tokio::join!(about, witness) {
             (Ok(()), _) => Fault::Passing,
             (Err(error), _) if error.blames_object() => Fault::Object(error),

@@ -1,9 +1,10 @@
 //! The air journal, held against what a receiver noted.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use e2e::controller::Controller;
 use e2e::rtmp::Connection;
+use e2e::wait;
 use serde_json::Value;
 
 /// Entries of the air journal, in order.
@@ -45,6 +46,20 @@ impl BootClock {
         let at = self.0 + Duration::from_millis(entry["boot_ms"].as_u64().expect("a number"));
         at.max(seen) - at.min(seen)
     }
+}
+
+/// From `since` to when the programme came on air after it, by the worker's own account.
+pub(super) fn programme_after(controller: &Controller, since: SystemTime) -> Duration {
+    let began = |entry: &Value| {
+        let event = &entry["event"];
+        let is_programme = event["kind"] == "on_air" && event["source"] == "programme";
+        let at: jiff::Timestamp = entry["at"].as_str()?.parse().ok()?;
+        let after = SystemTime::from(at).duration_since(since).ok();
+        after.filter(|_| is_programme)
+    };
+    wait::until("it is in the record", Duration::from_secs(10), || {
+        record(controller).iter().filter_map(began).min()
+    })
 }
 
 /// When the last picture or sound of a connection came.

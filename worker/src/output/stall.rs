@@ -191,8 +191,7 @@ impl Progress {
     /// Whether nothing has come of what was sent for long enough to think that nothing will: what is
     /// unsent is not to be sent by a kernel whose FFmpeg has ended.
     pub fn is_suspect(&self, now: Instant) -> bool {
-        let is_over =
-            |since: Instant| now.saturating_duration_since(since) >= SUSPECT_AFTER;
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= SUSPECT_AFTER;
         self.stuck_since.is_some_and(is_over)
             || self.silent_since.is_some_and(is_over)
             || self.hardly_reads(now, SUSPECT_AFTER)

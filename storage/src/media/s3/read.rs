@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, ByteStreamError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -12,6 +12,9 @@ use crate::media::{MediaError, MediaErrorKind, MediaOperation};
 
 /// A body of which nothing comes for so long has broken off.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a store has to deliver to be one that can be played from. Little, for lines that are full already.
+const TASTE_BYTES: usize = 16 * 1024;
 
 /// An object that is being read.
 pub(in crate::media) struct Reading {
@@ -27,12 +30,20 @@ pub(in crate::media) struct Reading {
 // === impl S3Store ===
 
 impl S3Store {
-    /// Reads the first byte.
-    pub(in crate::media) async fn touch(&self, key: &str) -> Result<(), MediaError> {
+    /// Reads the beginning.
+    pub(in crate::media) async fn taste(&self, key: &str) -> Result<(), MediaError> {
         self.valid(MediaOperation::Read, key)?;
         let request = self.shared.impatient.get_object().bucket(self.bucket());
-        match request.key(self.full(key)).range("bytes=0-0").send().await {
-            Ok(_) => Ok(()),
+        let range = format!("bytes=0-{}", TASTE_BYTES - 1);
+        match request.key(self.full(key)).range(range).send().await {
+            // It may send more, but no more is read.
+            Ok(mut answer) => match drain(&mut answer.body, TASTE_BYTES).await {
+                Ok(()) => Ok(()),
+                Err(_) => {
+                    let context = self.context(MediaOperation::Read, Some(key));
+                    Err(MediaError::new(MediaErrorKind::Unreachable, context))
+                }
+            },
             Err(error) => match self.failed(MediaOperation::Read, Some(key), &error) {
                 // There is an object, and it has no byte.
                 empty if empty.kind == MediaErrorKind::Changed => Ok(()),
@@ -66,6 +77,16 @@ impl S3Store {
             Err(error) => Err(self.failed(MediaOperation::Read, Some(key), &error)),
         }
     }
+}
+
+/// Reads so much, or to the end.
+async fn drain(body: &mut ByteStream, mut bytes: usize) -> Result<(), ByteStreamError> {
+    while bytes > 0
+        && let Some(chunk) = body.try_next().await?
+    {
+        bytes = bytes.saturating_sub(chunk.len());
+    }
+    Ok(())
 }
 
 // === impl Reading ===
