@@ -140,7 +140,6 @@ fn goes_on_where_it_was(kind: Outage) {
     let status = controller.wait("main", "the item", SOON, is_programme);
     let limit = pressure.allows(BACK);
     let took = programme_after(&controller, back_at);
-    eprintln!("{kind:?}: back after {took:?} of {limit:?}");
     assert!(took <= limit, "{kind:?}: back after {took:?}");
     assert_eq!(status["on_air"]["item"], "a.mp4", "{kind:?}");
     let span_ms = receiver.look(|all| Report::of(&all[0].messages).span_ms);
