@@ -56,8 +56,7 @@ impl Driver {
             return answer_configuring(worker);
         }
         let keyring = &self.machine.settings.keyring;
-        let is_missing =
-            |name: &str| !worker.keys.contains(name) && keyring.secret(name).is_some();
+        let is_missing = |name: &str| !worker.keys.contains(name) && keyring.secret(name).is_some();
         if spawn::named_keys(&config).any(|(_, name)| is_missing(name)) {
             worker.configured = Configured::NeedsRestart;
             return answer_configuring(worker);
