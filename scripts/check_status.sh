@@ -43,3 +43,7 @@ request GET "/health/uptime?window=24h${STREAM_ID:+&stream_id=$STREAM_ID}"
 if [ "$HTTP_STATUS" = 200 ]; then
     jq -r -f "$HERE/lib/uptime.jq" <<<"$BODY"
 fi
+request GET "/health/transitions?window=30d&limit=100${STREAM_ID:+&stream_id=$STREAM_ID}"
+if [ "$HTTP_STATUS" = 200 ]; then
+    jq -r -f "$HERE/lib/lives.jq" <<<"$BODY"
+fi

@@ -35,6 +35,13 @@ def destination:
      else " since \(.since | ago)" end)
   + "  " + .url;
 
+# Who can go live: on air or not, what arrives, why not.
+def live_input:
+  (if .on_air then "on air" else .state end | pad(10))
+  + " since \(.since | ago)"
+  + (if .state == "ready" and .media then ", \(.media)" + (if .copied == false then ", transcoded" else "" end) else "" end)
+  + (if .from then "  " + .from else "" end);
+
 (if has("streams") then .streams[] else . end)
 | "",
   "\(.stream_id): \(.state) for \(.since | ago)"
@@ -48,5 +55,9 @@ def destination:
     | .name as $name
     | (destination | row($name)),
       (select(.state != "live" and .error) | .error | rows(""))),
+  (.live_inputs[]?
+    | .name as $name
+    | (live_input | row("live \($name)")),
+      (select(.on_air | not) | select(.error) | .error | rows(""))),
   (.programme | select(.error) | .error | rows("programme")),
   (.programme.problems[]? | "\(.key): " + ([.error | why] | join(" ")) | row("skipped"))

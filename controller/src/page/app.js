@@ -188,6 +188,7 @@ function show(next) {
   showState();
   showOnAir();
   showDestinations();
+  showLiveInputs();
   showProblems();
   showActions();
   showPlayer();
@@ -285,7 +286,7 @@ function showActions() {
   $('skip').disabled = !on || kind !== 'programme';
   $('slate').hidden = kind === 'slate';
   $('slate').disabled = !on;
-  $('programme').hidden = kind !== 'slate';
+  $('programme').hidden = kind !== 'slate' && kind !== 'live';
   $('programme').disabled = !on;
 }
 

@@ -1,9 +1,9 @@
-// The last 24 hours of each destination: a strip with its gaps, and what became of them in a line.
+// The last 24 hours of each destination: a strip with its gaps, and what became of them in a line. The last live.
 'use strict';
 
 const DAY_MS = 24 * 3600 * 1000;
 const RECORD_EVERY_MS = 30000;
-let record = null;         // { streamId, from, destinations by name, gaps }
+let record = null;         // { streamId, from, destinations by name, gaps, lastLive }
 
 async function watchRecord() {
   for (;;) {
@@ -15,8 +15,9 @@ async function watchRecord() {
 async function readRecord() {
   const asked = streamId;
   const query = `window=24h&stream_id=${asked}`;
-  const [uptime, incidents] = await Promise.all(
-    [`/health/uptime?${query}`, `/health/incidents?${query}&limit=1000`].map(async (path) => {
+  const lives = `/health/transitions?window=30d&stream_id=${asked}&limit=1`;
+  const [uptime, incidents, transitions] = await Promise.all(
+    [`/health/uptime?${query}`, `/health/incidents?${query}&limit=1000`, lives].map(async (path) => {
       const response = await call(path);
       if (!response.ok) throw new Error(path);
       return response.json();
@@ -28,8 +29,11 @@ async function readRecord() {
     to: Date.parse(uptime.to),
     destinations: new Map((own?.destinations ?? []).map((to) => [to.name, to])),
     gaps: incidents.incidents.filter((incident) => incident.kind === 'gap'),
+    lastLive: transitions.sessions[0] ?? null,
   };
-  if (status) showDestinations();
+  if (!status) return;
+  showDestinations();
+  showLiveInputs();
 }
 
 // For a destination's card; nothing while nothing is known.
