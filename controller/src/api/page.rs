@@ -35,6 +35,7 @@ pub(super) async fn index() -> Response {
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, ApiError> {
     Ok(match name.as_str() {
         "app.js" => answer(JAVASCRIPT, "no-cache", include_str!("../page/app.js")),
+        "live.js" => answer(JAVASCRIPT, "no-cache", include_str!("../page/live.js")),
         "player.js" => answer(JAVASCRIPT, "no-cache", include_str!("../page/player.js")),
         "record.js" => answer(JAVASCRIPT, "no-cache", include_str!("../page/record.js")),
         "style.css" => answer(CSS, "no-cache", include_str!("../page/style.css")),

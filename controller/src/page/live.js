@@ -27,11 +27,11 @@ function showLiveInputs() {
 }
 
 function lastLive(session) {
-  if (!session.on_air_at) return `${session.input}, asked for at ${moment(session.asked_at)}, never on air`;
-  const began = `${session.input}, ${moment(session.on_air_at)}`;
+  const input = session.input ?? 'whichever is ready';
+  if (!session.on_air_at) return `${input}, asked for at ${moment(session.asked_at)}, never on air`;
+  const began = `${input}, ${moment(session.on_air_at)}`;
   if (!session.off_at) return `${began}, on air now`;
-  const long = (Date.parse(session.off_at) - Date.parse(session.on_air_at)) / 1000;
-  return `${began}, for ${short(long)}; ${ENDED_TEXT[session.ended] ?? session.ended}`;
+  return `${began}, for ${short(session.on_air_s)}; ${ENDED_TEXT[session.ended] ?? session.ended}`;
 }
 
 // With its day, unless that is today.

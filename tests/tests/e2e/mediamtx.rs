@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use e2e::controller::{Controller, Setup, repository};
+use e2e::nginx::free_address;
 use e2e::{http, media, process, wait};
 use serde_json::{Value, json};
+
+use crate::live_stage::Stage;
 
 const LIMIT: Duration = Duration::from_secs(40);
 /// As version 1.20 answers `GET /v3/paths/list`.
@@ -218,6 +221,35 @@ fn its_api_is_asked_and_what_it_says_is_shown() {
         (seen["error"]["type"] == "mediamtx_refused").then_some(seen)
     });
     assert_eq!(refused["reachable"], false);
+}
+
+#[test]
+fn one_that_is_down_is_told_and_leaves_the_air_alone() {
+    let nobody = free_address();
+    let url = format!("rtsp://{nobody}/live/main/in");
+    let fields = json!({ "live_inputs": [{ "name": "owner", "url": url }] });
+    let stage = Stage::set_up(fields, |setup| {
+        setup.variable("MEDIAMTX_API_URL", &format!("http://{nobody}"))
+    });
+    let seen = wait::until("it is told to be away", LIMIT, || {
+        let seen = stage.controller.get("/health")["mediamtx"].clone();
+        (!seen["error"].is_null()).then_some(seen)
+    });
+    assert_eq!(seen["error"]["type"], "mediamtx_unreachable", "{seen:#}");
+    assert_eq!(seen["reachable"], false);
+    let input = stage.wait_input("its feed is told to be away", |input| {
+        !input["error"].is_null()
+    });
+    assert_eq!(input["error"]["type"], "live_unreachable", "{input:#}");
+    let (code, said, _) = hook(
+        "ready",
+        stage.controller.address(),
+        &[("MTX_PATH", "live/main/in")],
+    );
+    assert_eq!(code, 0, "a hook is noted whatever its API does: {said}");
+    assert_eq!(stage.kind(), "programme");
+    stage.controller.stop("main");
+    stage.assert_seamless();
 }
 
 #[test]

@@ -107,6 +107,13 @@ fn a_source_switched_on_takes_the_air_within_eight_seconds_and_switched_off_give
         let session = newest_session(&stage);
         assert_eq!(session["ended"], "source_off", "{session:#}");
     }
+    let (code, said) = stage.controller.script("check_status.sh", &["main"]);
+    assert!(code == 0 && said.contains("live ingest"), "{code}: {said}");
+    let last = said.split("last live").nth(1);
+    assert!(
+        last.is_some_and(|last| last.contains("source off")),
+        "{said}"
+    );
     stage.controller.stop("main");
     stage.assert_seamless();
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use e2e::controller::{Setup, to_one};
 use e2e::media;
+use e2e::nginx::free_address;
 use e2e::process;
 use e2e::rtmp::Receiver;
 use serde_json::Value;
@@ -21,6 +22,7 @@ fn the_page_shows_what_is_on_air() {
     let folder = media::folder(&[("long.mp4", &media::long())]);
     let receiver = Receiver::start();
     let controller = Setup::local(folder.path())
+        .variable("INGEST_BIND", &free_address().to_string())
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
@@ -63,5 +65,7 @@ fn the_page_shows_what_is_on_air() {
     ];
     let output = process::run(browser, &args, Duration::from_secs(60)).unwrap();
     let page = String::from_utf8_lossy(&output.stdout);
-    assert!(page.contains("long.mp4") && page.contains("out"), "{page}");
+    for shown in ["long.mp4", "out", "ingest", "Nobody sends"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
 }

@@ -2,10 +2,11 @@
 //!
 //! Everything is measured in one run on one machine, and where a bare `ffmpeg -re -c copy` to the
 //! same receiver does the same work, the ratio to it is what counts. Exits 1 when a bar is missed.
-//! `bench cost`, `bench picture`, `bench calls` and `bench live` measure a part.
+//! `bench cost`, `bench picture`, `bench calls`, `bench hooks` and `bench live` measure a part.
 
 mod calls;
 mod cost;
+mod hooks;
 mod live;
 mod picture;
 mod table;
@@ -19,10 +20,11 @@ fn main() -> ExitCode {
     let mut table = Table::default();
     let asked: Vec<String> = env::args().skip(1).collect();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 4] = [
+    let parts: [Part; 5] = [
         ("cost", cost::measure),
         ("picture", picture::measure),
         ("calls", calls::measure),
+        ("hooks", hooks::measure),
         ("live", live::measure),
     ];
     for (name, measure) in parts {
