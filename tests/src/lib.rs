@@ -35,6 +35,7 @@ pub mod process;
 pub mod proxy;
 pub mod rtmp;
 pub mod s3;
+mod served;
 pub mod storm;
 pub mod systemd;
 pub mod upstream;

@@ -6,14 +6,14 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+
+use crate::served::Served;
 
 /// As in [`crate::rtmp`]: a stall is to be felt soon.
 const RECEIVE_BUFFER: usize = 64 * 1024;
@@ -42,14 +42,13 @@ struct Orders {
     reset: u64,
     /// The same for those to which no more is to be said.
     half_closed: u64,
-    closing: bool,
 }
 
 /// The proxy; ends with its connections when dropped.
 pub struct Proxy {
     address: SocketAddr,
     orders: watch::Sender<Orders>,
-    server: Option<JoinHandle<()>>,
+    _server: Served,
 }
 
 impl Proxy {
@@ -57,19 +56,17 @@ impl Proxy {
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the proxy's port");
         setsockopt(&listener, RcvBuf, &RECEIVE_BUFFER).expect("setting the receive buffer");
-        listener.set_nonblocking(true).expect("a socket for tokio");
         let address = listener.local_addr().expect("a bound socket's address");
         let (orders, told) = watch::channel(Orders {
             fault: Fault::None,
             reset: 0,
             half_closed: 0,
-            closing: false,
         });
-        let thread = std::thread::spawn(move || serve(listener, server, told));
+        let served = Served::by(listener, move |socket| pass(socket, server, told.clone()));
         Self {
             address,
             orders,
-            server: Some(thread),
+            _server: served,
         }
     }
 
@@ -94,41 +91,10 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.orders.send_modify(|orders| orders.closing = true);
-        if let Some(server) = self.server.take() {
-            drop(server.join());
-        }
-    }
-}
-
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proxy({})", self.address)
     }
-}
-
-fn serve(listener: TcpListener, server: SocketAddr, told: watch::Receiver<Orders>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listening socket");
-        let mut connections = JoinSet::new();
-        let mut closing = told.clone();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => {
-                    let Ok((socket, _)) = accepted else { break };
-                    connections.spawn(pass(socket, server, told.clone()));
-                }
-                Some(_) = connections.join_next() => {}
-                _ = closing.wait_for(|orders| orders.closing) => break,
-            }
-        }
-    });
 }
 
 /// One connection, to its end by either side or by order.

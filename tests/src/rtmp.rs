@@ -7,7 +7,6 @@ mod mannered;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ingest::receiver::Log;
@@ -15,9 +14,9 @@ pub use ingest::receiver::{Connection, Message};
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use self::mannered::Mannered;
+use crate::served::Served;
 use crate::wait;
 
 /// Small, so that a stall is felt by the publisher after tenths of a second and not after the
@@ -45,7 +44,6 @@ struct Orders {
     manners: Manners,
     /// Connections that were accepted under an earlier number are ended.
     dropped: u64,
-    closing: bool,
 }
 
 /// The server; ends with its connections when dropped.
@@ -53,7 +51,7 @@ pub struct Receiver {
     address: SocketAddr,
     log: Log,
     orders: watch::Sender<Orders>,
-    server: Option<JoinHandle<()>>,
+    _server: Served,
 }
 
 impl Receiver {
@@ -67,21 +65,21 @@ impl Receiver {
         let listener = TcpListener::bind(address).expect("the receiver's port");
         // Inherited by accepted sockets, before their window is offered.
         setsockopt(&listener, RcvBuf, &RECEIVE_BUFFER).expect("setting the receive buffer");
-        listener.set_nonblocking(true).expect("a socket for tokio");
         let address = listener.local_addr().expect("a bound socket's address");
         let log = Log::default();
         let (orders, told) = watch::channel(Orders {
             manners: Manners::Polite,
             dropped: 0,
-            closing: false,
         });
         let of_thread = log.clone();
-        let server = std::thread::spawn(move || serve(listener, &of_thread, told));
+        let server = Served::by(listener, move |socket| {
+            receive(socket, of_thread.clone(), told.clone())
+        });
         Self {
             address,
             log,
             orders,
-            server: Some(server),
+            _server: server,
         }
     }
 
@@ -147,50 +145,18 @@ impl Receiver {
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.orders.send_modify(|orders| orders.closing = true);
-        if let Some(server) = self.server.take() {
-            drop(server.join());
-        }
-    }
-}
-
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Receiver({})", self.address)
     }
 }
 
-/// The server's thread.
-fn serve(listener: TcpListener, log: &Log, told: watch::Receiver<Orders>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listening socket");
-        let mut connections = JoinSet::new();
-        let mut closing = told.clone();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => {
-                    let Ok((socket, _)) = accepted else { break };
-                    if told.borrow().manners == Manners::Refuse {
-                        // In the log as closed at once.
-                        drop(log.open());
-                    } else {
-                        connections.spawn(receive(socket, log.clone(), told.clone()));
-                    }
-                }
-                Some(_) = connections.join_next() => {}
-                _ = closing.wait_for(|orders| orders.closing) => break,
-            }
-        }
-    });
-}
-
 async fn receive(socket: TcpStream, log: Log, told: watch::Receiver<Orders>) {
+    if told.borrow().manners == Manners::Refuse {
+        // In the log as closed at once.
+        drop(log.open());
+        return;
+    }
     drop(socket.set_nodelay(true));
     // Who only looks whether somebody listens is no publisher.
     let spoken = socket.peek(&mut [0]).await;
