@@ -108,7 +108,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let prepared = prepare(Arc::clone(&config)).await?;
     let listening = match inherited {
         Some(listening) => listening,
-        None => Listening::bind(config.bind).await?,
+        None => Listening::bind(config.bind)?,
     };
     let address = listening.address().unwrap_or(config.bind);
 

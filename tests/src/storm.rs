@@ -1,6 +1,7 @@
 //! Many calls at once, of a kind and to a stream drawn by a seed.
 
 use std::net::SocketAddr;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,15 @@ pub enum Call {
     Stop,
     /// `POST …/skip`.
     Skip,
+}
+
+/// Who is called.
+#[derive(Debug, Clone, Copy)]
+pub struct Targets<'a> {
+    /// Started, stopped and skipped.
+    pub streams: &'a [String],
+    /// Only skipped, so that it stays on air: by half of the skips.
+    pub stays: Option<&'a str>,
 }
 
 /// One call, and what came of it.
@@ -44,26 +54,28 @@ impl Call {
     }
 }
 
-/// Makes `count` calls to `streams`, `at_once` of them at a time, and waits for all answers.
+/// Makes `count` calls, `at_once` of them at a time, and waits for all answers.
 pub fn storm(
     address: SocketAddr,
-    streams: &[String],
+    targets: Targets<'_>,
     count: usize,
     at_once: usize,
     seed: u64,
 ) -> Vec<Answered> {
     let next = AtomicUsize::new(0);
+    let ready = Barrier::new(at_once);
     thread::scope(|scope| {
         let callers: Vec<_> = (0..at_once)
             .map(|_| {
                 scope.spawn(|| {
                     let mut answers = Vec::new();
+                    ready.wait();
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         if number >= count {
                             return answers;
                         }
-                        answers.push(one(address, streams, draw(seed, number as u64)));
+                        answers.push(one(address, targets, draw(seed, number as u64)));
                     }
                 })
             })
@@ -75,14 +87,16 @@ pub fn storm(
     })
 }
 
-fn one(address: SocketAddr, streams: &[String], drawn: u64) -> Answered {
-    let stream = &streams[(drawn >> 8) as usize % streams.len()];
+fn one(address: SocketAddr, targets: Targets<'_>, drawn: u64) -> Answered {
+    let Targets { streams, stays } = targets;
     let call = match drawn % 5 {
         0 | 1 => Call::Start,
         2 | 3 => Call::Skip,
         _ => Call::Stop,
     };
-    let path = format!("/streams/{stream}/{}", call.name());
+    let any = streams[(drawn >> 8) as usize % streams.len()].as_str();
+    let stays = stays.filter(|_| call == Call::Skip && (drawn >> 40).is_multiple_of(2));
+    let path = format!("/streams/{}/{}", stays.unwrap_or(any), call.name());
     let begun = Instant::now();
     let answer = http::request(address, "POST", &path, &[], &[], LIMIT)
         .unwrap_or_else(|error| panic!("POST {path}: {error}"));

@@ -14,7 +14,7 @@ use axum::serve::Listener;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 use nix::sys::socket::{getsockopt, sockopt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,9 @@ use crate::config::Config;
 
 /// Number of the first descriptor that is passed on.
 const FIRST: RawFd = 3;
+/// Connections that may wait to be accepted, as in the socket unit. Whoever comes when there are as many is
+/// not answered, and tries again only after a second.
+const BACKLOG: u32 = 4096;
 /// Whoever was accepted last may still be writing its request.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
 
@@ -124,8 +127,8 @@ impl Listening {
     ///
     /// # Errors
     /// When the address is taken or not of this machine.
-    pub(super) async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        match TcpListener::bind(address).await {
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        match listen(address) {
             Ok(listener) => Ok(Self::of(vec![Socket::Tcp(listener)], false)),
             Err(source) => Err(ListenError::Bind { address, source }),
         }
@@ -225,6 +228,17 @@ impl<L: Listener> Listener for UntilFull<L> {
     fn local_addr(&self) -> io::Result<Self::Addr> {
         self.listener.local_addr()
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // The address of a controller that has just ended is free at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How many descriptors were passed on to this very process, not to one that has passed its

@@ -13,7 +13,7 @@ use e2e::controller::{Controller, Setup};
 use e2e::media;
 use e2e::process::{self, Process};
 use e2e::rtmp::Receiver;
-use e2e::storm::{Answered, Call, draw, storm};
+use e2e::storm::{Answered, Call, Targets, draw, storm};
 use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -52,6 +52,11 @@ fn workers(controller: &Controller) -> BTreeMap<String, Vec<i32>> {
         }
     }
     workers
+}
+
+fn all(streams: &[String]) -> Targets<'_> {
+    let stays = None;
+    Targets { streams, stays }
 }
 
 fn descriptors(pid: i32) -> usize {
@@ -110,7 +115,7 @@ fn a_thousand_calls_lose_and_double_no_worker() {
     let over = AtomicBool::new(false);
     let (answers, doubles) = thread::scope(|scope| {
         let nemesis = scope.spawn(|| nemesis(&controller, &over));
-        let answers = storm(controller.address(), &names, 1_000, 200, SEED);
+        let answers = storm(controller.address(), all(&names), 1_000, 200, SEED);
         over.store(true, Ordering::Relaxed);
         (answers, nemesis.join().expect("it does not panic"))
     });
@@ -246,7 +251,7 @@ fn bodies_without_end_and_json_without_bottom_are_refused_and_hold_nobody_up() {
             .write_all(b"POST /streams/start HTTP/1.1\r\nHost:")
             .expect("a part");
     }
-    let answers = storm(address, &["s0".to_owned()], 20, 1, SEED);
+    let answers = storm(address, all(&["s0".to_owned()]), 20, 1, SEED);
     assert_known_answers(&answers);
     let health: Value = controller.get("/health");
     assert_eq!(health["status"], "ok");

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use self::table::Table;
 
 fn main() -> ExitCode {
-    let mut table = Table::default();
+    let mut table = Table::new();
     let asked: Vec<String> = env::args().skip(1).collect();
     type Part = (&'static str, fn(&mut Table));
     let parts: [Part; 5] = [

@@ -4,9 +4,11 @@ use std::fs;
 use std::process::{Command, ExitCode};
 
 /// The measurements so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Row>,
+    /// Of the machine, before anything was measured.
+    load: String,
 }
 
 #[derive(Debug)]
@@ -19,6 +21,13 @@ struct Row {
 }
 
 impl Table {
+    pub(crate) fn new() -> Self {
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default().to_owned();
+        let rows = Vec::new();
+        Self { rows, load }
+    }
+
     /// A measurement that must not exceed `bar`.
     pub(crate) fn at_most(&mut self, what: &'static str, ours: f64, bar: f64, unit: &str) {
         self.rows.push(Row {
@@ -63,7 +72,7 @@ impl Table {
     /// Prints all of it.
     #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
     pub(crate) fn print(&self) -> ExitCode {
-        println!("{}\n", machine());
+        println!("{} Load before: {}.\n", machine(), self.load);
         println!("| | bare FFmpeg | stream-controller | bar | |");
         println!("| --- | --- | --- | --- | --- |");
         for row in &self.rows {
