@@ -251,7 +251,7 @@ impl Driver {
             let deadline = self.deadline();
             let turn = tokio::select! {
                 request = self.requests.recv() => match request {
-                    Some(request) => self.handle(request),
+                    Some(request) => self.handle_all(request),
                     None => Turn::End,
                 },
                 Some(event) = self.events.recv() => {
@@ -275,6 +275,21 @@ impl Driver {
                 return;
             }
         }
+    }
+
+    /// Handles what has piled up, too: that a hundred were refused is not published a hundred times.
+    fn handle_all(&mut self, first: Request) -> Turn {
+        let mut turn = self.handle(first);
+        for _ in 0..REQUESTS {
+            if matches!(turn, Turn::End) {
+                break;
+            }
+            let Ok(request) = self.requests.try_recv() else {
+                break;
+            };
+            turn = self.handle(request);
+        }
+        turn
     }
 
     fn handle(&mut self, request: Request) -> Turn {
