@@ -199,6 +199,26 @@ pub fn long() -> PathBuf {
     clip.file()
 }
 
+/// A file that fits [`format()`] and shows one shade of grey (0 to 255) under one tone, with a
+/// keyframe each second: what is made of it can be told from the rest by its light and its sound.
+pub fn grey(name: &str, shade: u8, tone_hz: u32, seconds: u32) -> PathBuf {
+    let picture = format!(
+        "color=c=0x{shade:02x}{shade:02x}{shade:02x}:size={WIDTH}x{HEIGHT}:rate={FPS}:duration={seconds}"
+    );
+    let tone = format!(
+        "aevalsrc='0.4*sin(2*PI*{tone_hz}*t)|0.4*sin(2*PI*{tone_hz}*t)':s=48000:duration={seconds}"
+    );
+    let mut args = words("-f lavfi -i");
+    args.push(picture);
+    args.extend(words("-f lavfi -i"));
+    args.push(tone);
+    args.extend(words(
+        "-c:v libx264 -preset veryfast -pix_fmt yuv420p -profile:v high -bf 2",
+    ));
+    args.extend(words("-g 30 -b:v 500k -c:a aac -b:a 128k -ac 2 -ar 48000"));
+    make(name, &args)
+}
+
 /// A folder that holds these files under these names: media for the `local` provider.
 pub fn folder(files: &[(&str, &Path)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary directory");

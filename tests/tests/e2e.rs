@@ -74,6 +74,8 @@ mod state_files;
 mod survival;
 #[path = "e2e/systemd.rs"]
 mod systemd;
+#[path = "e2e/transitions.rs"]
+mod transitions;
 #[path = "e2e/upgrade.rs"]
 mod upgrade;
 #[path = "e2e/upload.rs"]

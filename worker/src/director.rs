@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use storage::model::report::SlateCause;
 use tokio::time::Instant;
-pub use view::{Action, Air, End, Phase, Slot, Store, View, Why, Wish};
+pub use view::{Action, Air, End, Phase, Slot, Store, Target, Transition, View, Why, Wish};
 
 /// The next item is opened when the running one has no more than this left.
 pub const OPEN_AHEAD: Duration = Duration::from_secs(20);
@@ -174,7 +174,8 @@ impl Director {
         }
         let Some(current) = view.current else {
             return match view.next {
-                Some(next) => next.can_take_the_air().then_some(Action::CutToNext),
+                Some(next) if next.can_take_the_air() => self.cut_over(now, view, Target::Next),
+                Some(_) => None,
                 None => view.more.then_some(Action::OpenNext),
             };
         };
@@ -189,7 +190,7 @@ impl Director {
             Phase::Ready | Phase::Ending(_) => {
                 self.stalled_since = None;
                 self.cut_off = false;
-                Some(Action::CutToCurrent)
+                self.cut_over(now, view, Target::Current)
             }
             Phase::Opening | Phase::Dry => self.step_dry(now, &current, view),
         }
@@ -248,9 +249,7 @@ impl Director {
             Air::Slate(told) if told == cause => None,
             Air::Nothing | Air::Slate(_) => Some(Action::CutToSlate(cause)),
             Air::Live if !view.live_carries => Some(Action::CutToSlate(cause)),
-            Air::Current | Air::Live => {
-                self.may_cut(now, view).then_some(Action::CutToSlate(cause))
-            }
+            Air::Current | Air::Live => self.cut_over(now, view, Target::Slate(cause)),
         }
     }
 
@@ -281,6 +280,28 @@ impl Director {
                 self.skip = false;
                 None
             }
+        }
+    }
+
+    /// A cut from something that could go on: by a transition, where that is wanted, or plainly.
+    ///
+    /// A slate that stands in for something else is no such thing: nothing may come later for looks.
+    fn cut_over(&mut self, now: Instant, view: &View, to: Target) -> Option<Action> {
+        let at_once = match view.air {
+            Air::Nothing => true,
+            Air::Slate(cause) => !matches!(cause, SlateCause::Operator | SlateCause::Card),
+            Air::Current | Air::Live => false,
+        };
+        match view.transition {
+            _ if at_once => Some(to.cut()),
+            Transition::Made(made) if made == to => Some(to.cut()),
+            Transition::Making(made) if made == to => None,
+            Transition::Off => self.may_cut(now, view).then_some(to.cut()),
+            Transition::Failed(made) if made == to => self.may_cut(now, view).then_some(to.cut()),
+            Transition::Wanted
+            | Transition::Making(_)
+            | Transition::Made(_)
+            | Transition::Failed(_) => Some(Action::Prepare(to)),
         }
     }
 

@@ -6,6 +6,7 @@
 //! | [`live`] | how a live feed is pulled, or brought into the stream's format |
 //! | [`probe`] | how a file is looked into before that |
 //! | [`slate`] | how the slate is rendered |
+//! | [`transition`] | how one source is led over into another |
 //! | [`encode`] | how a picture and a sound are brought into a stream's format |
 //! | [`run`] | FFmpeg's lines: level, log, tail |
 //! | [`redact`] | what a line may not show |
@@ -21,3 +22,4 @@ pub mod publish;
 pub mod redact;
 pub mod run;
 pub mod slate;
+pub mod transition;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Floors, each using only what lies below it: `main` → `startup` → `house` → `control` → `playout` →
-//! `director`, `fanout` → `source`, `timeline`, `output`, `catalogue` → `ffmpeg`, `flv`, `journal`,
+//! `director`, `fanout` → `source`, `timeline`, `transition`, `output`, `catalogue` → `ffmpeg`, `flv`, `journal`,
 //! `position`. What is handed over to another program is known to each floor for itself; `handover`
 //! stands beside them all.
 
@@ -29,4 +29,5 @@ pub mod preview;
 pub mod source;
 pub mod startup;
 pub mod timeline;
+pub mod transition;
 pub mod wish;

@@ -17,6 +17,7 @@ mod report;
 mod slot;
 mod storage_watch;
 mod timetable;
+mod transit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub use report::empty_report;
 use slot::{Item, Outside};
 use storage_watch::StorageWatch;
 use timetable::Timetable;
+use transit::Transit;
 
 /// How often what is due is released. Fewer, larger steps cost less CPU in every process of the
 /// chain; players buffer hundreds of times this.
@@ -123,6 +125,7 @@ pub struct Playout {
     air: Air,
     since: Since,
     live: LiveDesk,
+    transit: Transit,
     current: Option<Item>,
     next: Option<Item>,
     /// Where what follows is looked up.
@@ -181,6 +184,7 @@ impl Playout {
             air: Air::Nothing,
             card: Card::resume(None, &parts.job),
             live: LiveDesk::new(parts.live, Word::Auto),
+            transit: Transit::default(),
             since: Since::now(),
             current: None,
             next: None,
@@ -261,6 +265,7 @@ impl Playout {
         self.mind_live(now);
         self.mind_beneath(now);
         self.mind_card();
+        self.mind_transition(now);
         let mut changed = false;
         loop {
             let view = self.view(now);
@@ -325,6 +330,7 @@ impl Playout {
             },
             live_is_wanted: self.live.is_as_wanted(),
             live_carries: self.live.carries(),
+            transition: self.transition(),
         }
     }
 

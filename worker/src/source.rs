@@ -21,7 +21,7 @@ pub mod queue;
 pub mod slate;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -157,6 +157,16 @@ impl SourceContext {
         self.server
             .ticket_for(object)
             .map_err(|error| fault::no_ticket(&object.key, &error))
+    }
+
+    /// The program.
+    pub fn ffmpeg(&self) -> &Path {
+        &self.ffmpeg
+    }
+
+    /// What its lines may not show.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Whether the media store can be read from.

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Action, Air, Director, Phase, STALL_LIMIT, SlateCause, View, Why, follow_up};
+use super::{Action, Air, Director, Phase, STALL_LIMIT, SlateCause, Target, View, Why, follow_up};
 
 impl Director {
     /// A live feed that is ready is wanted.
@@ -14,26 +14,30 @@ impl Director {
                 self.stalled_since = None;
                 keep_something_ready(view)
             }
-            Air::Nothing | Air::Slate(_) => Some(Action::CutToLive),
             Air::Live if !view.live_carries => Some(Action::CutToLive),
-            Air::Current | Air::Live => self.may_cut(now, view).then_some(Action::CutToLive),
+            Air::Nothing | Air::Slate(_) | Air::Current | Air::Live => {
+                self.cut_over(now, view, Target::Live)
+            }
         }
     }
 
     /// The programme is wanted back, or the feed is gone.
     pub(super) fn step_given_back(&mut self, now: Instant, view: &View) -> Option<Action> {
         let back = match (view.current, view.next) {
-            (Some(current), _) if current.can_take_the_air() => Some(Action::CutToCurrent),
-            (None, Some(next)) if next.can_take_the_air() => Some(Action::CutToNext),
+            (Some(current), _) if current.can_take_the_air() => Some(Target::Current),
+            (None, Some(next)) if next.can_take_the_air() => Some(Target::Next),
             _ => None,
         };
         match back {
-            Some(action) => {
-                let may = !view.live_carries || self.may_cut(now, view);
-                may.then(|| {
+            Some(to) => {
+                let cut = match view.live_carries {
+                    true => self.cut_over(now, view, to),
+                    false => Some(to.cut()),
+                };
+                if cut.is_some() {
                     self.stalled_since = None;
-                    action
-                })
+                }
+                cut
             }
             None if !view.live_carries => {
                 Some(Action::CutToSlate(view.cause(SlateCause::LiveLost)))

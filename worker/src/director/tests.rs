@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod live;
+
 fn slot(now: Instant, phase: Phase) -> Slot {
     Slot {
         phase,
@@ -29,6 +31,7 @@ fn view(air: Air) -> View {
         clean: true,
         live_is_wanted: false,
         live_carries: false,
+        transition: Transition::Off,
     }
 }
 
@@ -384,54 +387,6 @@ fn a_next_item_that_is_interrupted_is_not_its_own_fault() {
     assert_eq!(director.step(now + OPEN_LIMIT, &view), action);
 }
 
-#[test]
-fn a_live_feed_takes_the_air_at_a_clean_point_and_gives_it_back() {
-    let now = Instant::now();
-    let mut director = Director::new(now);
-    director.wish(Wish::Live);
-    let mut view = view(Air::Current);
-    view.current = Some(slot(now, Phase::Ready));
-    view.clean = false;
-    assert_eq!(director.step(now, &view), None);
-    view.clean = true;
-    assert_eq!(director.step(now, &view), Some(Action::CutToLive));
-    (view.air, view.live_is_wanted, view.live_carries) = (Air::Live, true, true);
-    assert_eq!(director.step(now + STALL_LIMIT * 9, &view), None);
-    director.wish(Wish::Programme);
-    assert_eq!(director.step(now, &view), Some(Action::CutToCurrent));
-}
-
-#[test]
-fn a_feed_that_is_lost_is_followed_by_whatever_there_is() {
-    let now = Instant::now();
-    let mut director = Director::new(now);
-    let mut view = view(Air::Live);
-    view.clean = false;
-    view.current = Some(slot(now, Phase::Ready));
-    assert_eq!(director.step(now, &view), Some(Action::CutToCurrent));
-    view.current = Some(slot(now, Phase::Dry));
-    let lost = Action::CutToSlate(SlateCause::LiveLost);
-    assert_eq!(director.step(now, &view), Some(lost));
-    view.current = None;
-    view.next = Some(slot(now, Phase::Ready));
-    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
-    director.wish(Wish::Standby);
-    assert_eq!(director.step(now, &view), Some(lost));
-}
-
-#[test]
-fn a_feed_goes_on_until_the_programme_that_is_wanted_back_is_ready() {
-    let now = Instant::now();
-    let mut director = Director::new(now);
-    let mut view = view(Air::Live);
-    view.live_carries = true;
-    assert_eq!(director.step(now, &view), Some(Action::OpenNext));
-    view.next = Some(slot(now, Phase::Opening));
-    assert_eq!(director.step(now, &view), None);
-    view.next = Some(slot(now, Phase::Ready));
-    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
-}
-
 fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
     let phase = prop_oneof![
         Just(Phase::Opening),
@@ -464,6 +419,22 @@ fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
     )
 }
 
+fn any_transition() -> impl Strategy<Value = Transition> {
+    let targets = [
+        Target::Live,
+        Target::Current,
+        Target::Next,
+        Target::Slate(SlateCause::Operator),
+    ];
+    (0_usize..5, 0_usize..4).prop_map(move |(kind, to)| match kind {
+        0 => Transition::Off,
+        1 => Transition::Wanted,
+        2 => Transition::Making(targets[to]),
+        3 => Transition::Made(targets[to]),
+        _ => Transition::Failed(targets[to]),
+    })
+}
+
 proptest! {
     /// Whatever the sources do, no action asks for what cannot be done.
     #[test]
@@ -474,6 +445,7 @@ proptest! {
         present in (any::<bool>(), any::<bool>()),
         wait_ms in 0_u64..40_000,
         is_away in any::<bool>(),
+        transition in any_transition(),
     ) {
         let (skip, wish, air, more, clean) = seed;
         let now = slots.0.opened;
@@ -490,6 +462,7 @@ proptest! {
             clean,
             live_is_wanted: feed.0,
             live_carries: feed.1,
+            transition,
         };
         match director.step(now + Duration::from_millis(wait_ms), &view) {
             Some(Action::OpenNext) => prop_assert!(view.next.is_none() && view.more),
@@ -511,6 +484,10 @@ proptest! {
             Some(Action::CutToLive) => {
                 prop_assert!(wishes[wish] == Wish::Live);
                 prop_assert!(view.air != Air::Live || !view.live_is_wanted);
+            }
+            Some(Action::Prepare(_)) => {
+                prop_assert!(view.air != Air::Nothing && transition != Transition::Off);
+                prop_assert!(view.air != Air::Live || view.live_carries);
             }
             None => {}
         }

@@ -115,6 +115,36 @@ pub struct View {
     pub live_is_wanted: bool,
     /// The live feed on air delivers.
     pub live_carries: bool,
+    /// What a cut that is wished for begins with.
+    pub transition: Transition,
+}
+
+/// What a cut that is wished for begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// Nothing: it is a plain cut.
+    Off,
+    /// A transition, of which nothing is there yet.
+    Wanted,
+    /// A transition that is being made, or is there before its time.
+    Making(Target),
+    /// A transition, now.
+    Made(Target),
+    /// Nothing: the transition could not be made.
+    Failed(Target),
+}
+
+/// What a cut leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The live feed that is wanted.
+    Live,
+    /// The current slot.
+    Current,
+    /// The next slot.
+    Next,
+    /// The slate.
+    Slate(SlateCause),
 }
 
 /// What playout is to do.
@@ -136,6 +166,8 @@ pub enum Action {
     CutToSlate(SlateCause),
     /// The live feed that is wanted takes the air; the current slot stays open.
     CutToLive,
+    /// Make a transition for the cut that is wished for; meanwhile everything stays as it is.
+    Prepare(Target),
 }
 
 /// Why a slot is closed.
@@ -161,6 +193,20 @@ pub enum Why {
     Interrupted,
     /// It continues an item that goes on by itself.
     NotNeeded,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The cut that leads there.
+    pub(super) fn cut(self) -> Action {
+        match self {
+            Self::Live => Action::CutToLive,
+            Self::Current => Action::CutToCurrent,
+            Self::Next => Action::CutToNext,
+            Self::Slate(cause) => Action::CutToSlate(cause),
+        }
+    }
 }
 
 // === impl Slot ===

@@ -31,8 +31,26 @@ pub fn live_video(format: StreamFormat) -> Vec<String> {
     args
 }
 
+/// The same for a few pictures that are needed soon: one closed GOP of them.
+pub fn video_in_one_group(format: StreamFormat, pictures: usize) -> Vec<String> {
+    let mut args = h264(format, Reorder::None, "superfast");
+    args.extend(groups(pictures + 1));
+    args
+}
+
 fn video_in_groups(format: StreamFormat, reorder: Reorder, gop_s: u32) -> Vec<String> {
-    let gop = (format.fps * gop_s).to_string();
+    let mut args = h264(format, reorder, "veryfast");
+    args.extend(groups((format.fps * gop_s) as usize));
+    args
+}
+
+/// A keyframe every so many pictures, and nowhere else.
+fn groups(pictures: usize) -> Vec<String> {
+    let gop = pictures.to_string();
+    strings(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"])
+}
+
+fn h264(format: StreamFormat, reorder: Reorder, preset: &str) -> Vec<String> {
     let rate = format!("{}k", format.video_kbps);
     let buffer = format!("{}k", format.video_kbps * 2);
     let reordered = match reorder {
@@ -43,7 +61,7 @@ fn video_in_groups(format: StreamFormat, reorder: Reorder, gop_s: u32) -> Vec<St
         "-c:v",
         "libx264",
         "-preset",
-        "veryfast",
+        preset,
         "-profile:v",
         "high",
         "-pix_fmt",
@@ -56,12 +74,6 @@ fn video_in_groups(format: StreamFormat, reorder: Reorder, gop_s: u32) -> Vec<St
         &rate,
         "-bufsize",
         &buffer,
-        "-g",
-        &gop,
-        "-keyint_min",
-        &gop,
-        "-sc_threshold",
-        "0",
         "-bf",
         reordered,
     ])

@@ -56,6 +56,14 @@ impl Packet {
         matches!(self, Self::VideoHeader(_) | Self::Video(_))
     }
 
+    /// The picture, if it is one.
+    pub fn video(&self) -> Option<&VideoPacket> {
+        match self {
+            Self::Video(video) => Some(video),
+            Self::VideoHeader(_) | Self::AudioHeader(_) | Self::Audio(_) => None,
+        }
+    }
+
     /// What it weighs in a queue.
     pub fn payload_bytes(&self) -> usize {
         match self {

@@ -77,6 +77,9 @@ impl Playout {
         }
         let card = self.card.get();
         if card.is_some_and(|card| !Arc::ptr_eq(&card, self.slate_source.slate())) {
+            // Neither was made for this one.
+            self.drop_transition();
+            self.transit.clip.clear();
             self.cut_to_slate(SlateCause::Card);
         }
     }

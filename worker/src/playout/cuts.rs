@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::report::{self, Since};
 use super::slot::Opened;
 use super::{Playout, frame_of};
-use crate::director::{Action, Air, SlateCause, Why};
-use crate::source::SlateSource;
+use crate::director::{Action, Air, SlateCause, Target, Why};
+use crate::source::{Slate, SlateSource};
 
 impl Playout {
     pub(super) fn apply(&mut self, action: Action, now: Instant) {
@@ -28,6 +28,7 @@ impl Playout {
                 }
             }
             Action::CutToNext => {
+                let clip = self.take_clip(Target::Next);
                 self.leave_current();
                 self.remember_what_is_left();
                 if let Some(next) = self.next.take() {
@@ -41,17 +42,29 @@ impl Playout {
                         None => {}
                     }
                     self.cut_to_current(now);
+                    self.begin_clip(clip);
                 }
             }
             Action::CutToCurrent => {
+                let clip = self.take_clip(Target::Current);
                 self.leave_current();
                 if let Some(item) = &mut self.current {
                     item.begin_at_keyframe();
                 }
                 self.cut_to_current(now);
+                self.begin_clip(clip);
             }
-            Action::CutToSlate(reason) => self.cut_to_slate(reason),
-            Action::CutToLive => self.cut_to_live(now),
+            Action::CutToSlate(reason) => {
+                let clip = self.take_clip(Target::Slate(reason));
+                self.cut_to_slate(reason);
+                self.begin_clip(clip);
+            }
+            Action::CutToLive => {
+                let clip = self.take_clip(Target::Live);
+                self.cut_to_live(now);
+                self.begin_clip(clip);
+            }
+            Action::Prepare(to) => self.prepare(to, now),
         }
     }
 
@@ -86,6 +99,12 @@ impl Playout {
         self.keep_position(Duration::ZERO, now);
     }
 
+    /// What is shown then.
+    pub(super) fn slate_for(&self, reason: SlateCause) -> Arc<Slate> {
+        let card = (reason == SlateCause::Card).then(|| self.card.get());
+        card.flatten().unwrap_or_else(|| Arc::clone(&self.slate))
+    }
+
     pub(super) fn cut_to_slate(&mut self, reason: SlateCause) {
         match reason {
             SlateCause::Starting | SlateCause::Operator | SlateCause::Card => {
@@ -105,8 +124,7 @@ impl Playout {
         }
         self.leave_current();
         self.leave_live();
-        let card = (reason == SlateCause::Card).then(|| self.card.get());
-        let shown = card.flatten().unwrap_or_else(|| Arc::clone(&self.slate));
+        let shown = self.slate_for(reason);
         let same = Arc::ptr_eq(&shown, self.slate_source.slate());
         if !same || !matches!(self.air, Air::Slate(_)) {
             self.slate_source = SlateSource::new(&shown);

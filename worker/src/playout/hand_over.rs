@@ -26,6 +26,7 @@ use super::report::Since;
 use super::slot::{FrozenItem, Item};
 use super::storage_watch::StorageWatch;
 use super::timetable::Timetable;
+use super::transit::Transit;
 use super::{Ended, Playout};
 use crate::catalogue::Catalogue;
 use crate::catalogue::book::{Book, FrozenBook};
@@ -214,6 +215,7 @@ impl Playout {
             slate,
             card,
             live: LiveDesk::new(live, frozen.word),
+            transit: Transit::default(),
             slate_problem: frozen.slate_problem,
             air: frozen.air,
             since: frozen.since,
@@ -260,6 +262,7 @@ impl Playout {
         let given = Instant::now();
         // Now, while there is time for a disk.
         self.keep_position(Duration::ZERO, given);
+        self.drop_transition();
         self.order = Some(Order { program, given });
     }
 
@@ -267,7 +270,7 @@ impl Playout {
     /// takes too long.
     pub(super) fn ready_to_hand_over(&mut self, now: Instant) -> Option<PathBuf> {
         let order = self.order.as_ref()?;
-        if self.fanout.can_freeze() && self.air != Air::Live {
+        if self.fanout.can_freeze() && self.air != Air::Live && self.transit.is_idle() {
             return self.order.take().map(|order| order.program);
         }
         if now >= order.given + SETTLE_LIMIT {

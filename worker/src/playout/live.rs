@@ -9,6 +9,7 @@ use storage::model::{LiveInputReport, LiveInputState};
 use tokio::time::Instant;
 
 use super::report::Since;
+use super::slot::MOST_IN_GROUP;
 use super::{Playout, frame_of};
 use crate::control::command::{NoLiveInput, Take};
 use crate::director::desk::{Desk, Input, Want, Word};
@@ -39,6 +40,8 @@ pub(super) struct LiveDesk {
     on_air: Option<String>,
     /// It delivers.
     carries: bool,
+    /// What was released of it since its last keyframe, that one included.
+    group: Vec<Packet>,
     told: Told,
     /// Of the programme, since a feed took the air from it.
     pub(super) beneath: Option<Beneath>,
@@ -54,6 +57,7 @@ impl LiveDesk {
             wanted: None,
             on_air: None,
             carries: false,
+            group: Vec::new(),
             told: Told::default(),
             beneath: None,
         }
@@ -67,6 +71,28 @@ impl LiveDesk {
     /// The feed on air is the one that is wanted.
     pub(super) fn is_as_wanted(&self) -> bool {
         self.on_air.is_some() && self.on_air == self.wanted
+    }
+
+    /// The input that is wanted on air.
+    pub(super) fn wanted(&self) -> Option<&LiveInput> {
+        self.named(self.wanted.as_ref()?)
+    }
+
+    /// What was released of the input on air since its last keyframe; nothing when that is too long ago.
+    pub(super) fn group(&self) -> &[Packet] {
+        match self.group.len() {
+            0..MOST_IN_GROUP => &self.group,
+            _ => &[],
+        }
+    }
+
+    fn note(&mut self, packet: &Packet) {
+        if matches!(packet, Packet::Video(video) if video.keyframe) {
+            self.group.clear();
+        }
+        if packet.dts_ms().is_some() && self.group.len() < MOST_IN_GROUP {
+            self.group.push(packet.clone());
+        }
     }
 
     /// What the operator said last.
@@ -140,8 +166,8 @@ impl Playout {
         self.tell_states(&states, now);
         self.live.desk = desk;
         self.live.carries = carries;
-        self.live.wanted = wanted;
-        self.director.wish(match want {
+        let changed = std::mem::replace(&mut self.live.wanted, wanted) != self.live.wanted;
+        let wish = match want {
             Want::Programme => Wish::Programme,
             Want::Slate => Wish::Slate,
             Want::Card => Wish::Card,
@@ -149,7 +175,11 @@ impl Playout {
             // No feed is handed over: the programme has the air before.
             Want::Live(_) if self.order.is_some() => Wish::Programme,
             Want::Live(_) => Wish::Live,
-        });
+        };
+        if changed || self.director.wished() != wish {
+            self.drop_transition();
+        }
+        self.director.wish(wish);
     }
 
     /// The operator's word.
@@ -210,6 +240,7 @@ impl Playout {
         }
         self.live.on_air = None;
         self.live.carries = false;
+        self.live.group.clear();
     }
 
     /// Keeps the item that has the air for afterwards.
@@ -241,6 +272,7 @@ impl Playout {
         };
         let last = !buffer.has_picture_left();
         let is_picture = matches!(packet, Packet::Video(_));
+        self.live.note(&packet);
         self.push(packet);
         if last {
             self.flush_live_sound();

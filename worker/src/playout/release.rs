@@ -12,6 +12,13 @@ use crate::timeline::{Pacer, Timeline};
 impl Playout {
     /// Moves the next packet of the source on air into the batch, if it is due.
     pub(super) fn release_one(&mut self, now: Instant) -> bool {
+        if let Some(packet) = self.transit.clip.front() {
+            let due = is_due(&self.timeline, &mut self.pacer, packet, now);
+            if due {
+                self.release_of_clip();
+            }
+            return due;
+        }
         match self.air {
             Air::Nothing => false,
             Air::Slate(_) => {
@@ -47,6 +54,21 @@ impl Playout {
                 }
                 true
             }
+        }
+    }
+
+    /// Moves the next packet of a clip into the batch.
+    fn release_of_clip(&mut self) {
+        let Some(packet) = self.transit.clip.pop_front() else {
+            return;
+        };
+        let before_ms = self.released_ms;
+        if let (Air::Current, Some(item)) = (self.air, &mut self.current) {
+            item.note_clip(&packet);
+        }
+        self.push(packet);
+        if matches!(self.air, Air::Slate(_)) {
+            self.slate_ms += (self.released_ms - before_ms).max(0).unsigned_abs();
         }
     }
 

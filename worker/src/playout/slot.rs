@@ -41,7 +41,7 @@ pub(super) struct Outside {
 }
 
 /// Packets remembered since the last keyframe: some twenty seconds of them.
-const MOST_IN_GROUP: usize = 2_000;
+pub(super) const MOST_IN_GROUP: usize = 2_000;
 
 /// An open item.
 #[derive(Debug)]
@@ -222,6 +222,23 @@ impl Item {
         }
         if packet.dts_ms().is_some() && self.group.len() < MOST_IN_GROUP {
             self.group.push(packet.clone());
+        }
+    }
+
+    /// What was released since the last keyframe, that one included; nothing when that was too much.
+    pub(super) fn group(&self) -> &[Packet] {
+        match self.group.len() {
+            0..MOST_IN_GROUP => &self.group,
+            _ => &[],
+        }
+    }
+
+    /// Notes what goes out in the place of its own packets.
+    pub(super) fn note_clip(&mut self, packet: &Packet) {
+        self.group.clear();
+        if let Packet::Video(video) = packet {
+            self.first_ms.get_or_insert(video.pts_ms);
+            self.last_ms = self.last_ms.max(Some(video.pts_ms));
         }
     }
 

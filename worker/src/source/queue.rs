@@ -203,6 +203,27 @@ impl SourceQueue {
         }
     }
 
+    /// Everything in hand, and whether more comes before something is taken.
+    pub fn in_hand(&self) -> (Vec<Packet>, bool) {
+        let inner = self.lock();
+        let packets = inner.packets.iter().cloned().collect();
+        (packets, inner.end.is_none() && !inner.full)
+    }
+
+    /// Drops `these`, if they are what it holds first; whether they were.
+    pub fn drop_first(&self, these: &[Packet]) -> bool {
+        let mut inner = self.lock();
+        let first = inner.packets.iter().take(these.len());
+        if !first.eq(these) {
+            return false;
+        }
+        for _ in these {
+            inner.pop();
+        }
+        self.tell_reader(inner);
+        true
+    }
+
     /// Whether a cut to this source costs nothing: it has the headers of its tracks, a keyframe,
     /// and either [`READY_MS`] of media or all there is.
     pub fn is_ready(&self) -> bool {

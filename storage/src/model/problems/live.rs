@@ -61,12 +61,6 @@ fn transition(fields: &mut Fields<'_>) -> TransitionConfig {
             ("crossfade", TransitionKind::Crossfade),
         ],
     );
-    // Better refused than taken and not done.
-    if kind != TransitionKind::Cut {
-        let path = fields.path_of("kind");
-        let message = "only \"cut\" can be played by this release";
-        fields.notes().add(path, message);
-    }
     TransitionConfig {
         kind,
         seconds: fields

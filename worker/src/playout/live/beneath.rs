@@ -62,6 +62,9 @@ impl Playout {
         let Some(beneath) = &self.live.beneath else {
             return;
         };
+        if self.transit.is_preparing() {
+            return;
+        }
         let was_long = now >= beneath.left + SHORT_LIVE;
         let begins_again =
             was_long && self.job.config.live.resume == Resume::Item && !beneath.begun_again;

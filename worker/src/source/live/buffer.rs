@@ -7,6 +7,8 @@
 //! Of reordered pictures one that is shown later than others is given out only with those: a feed that
 //! breaks off between them would leave a hole.
 
+mod hold;
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -80,6 +82,8 @@ struct Inner {
     feeds: u64,
     has_feed: bool,
     on_air: bool,
+    /// Off air, and to stay as it is for a while.
+    held: bool,
     /// What may wait on air, ms.
     most_ms: i64,
 }
@@ -132,7 +136,9 @@ impl LiveBuffer {
     /// Playout: it takes the air. The headers its first picture needs, in order.
     pub fn take_the_air(&self) -> Vec<Packet> {
         let mut inner = self.lock();
-        inner.keep_fresh(self.depth);
+        if !std::mem::take(&mut inner.held) {
+            inner.keep_fresh(self.depth);
+        }
         inner.on_air = true;
         inner.most_ms = inner.held_ms() + MOST_AIRED_MS;
         let video = inner.video_header.clone().map(Packet::VideoHeader);
@@ -190,7 +196,7 @@ impl LiveBuffer {
         }
         if inner.on_air {
             inner.keep_up();
-        } else {
+        } else if !inner.is_held() {
             inner.keep_fresh(self.depth);
         }
     }
@@ -205,6 +211,7 @@ impl LiveBuffer {
 
 impl Inner {
     fn clear(&mut self) {
+        self.held = false;
         self.packets.clear();
         (self.bytes, self.pictures) = (0, 0);
         (self.open, self.open_pictures) = (0, 0);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use programme::format::AUDIO_RATE_HZ;
 
 use super::{Coded, FRAME_SAMPLES, Slate};
@@ -14,11 +15,11 @@ use crate::source::queue::{Head, HeadKind};
 pub struct SlateSource {
     slate: Arc<Slate>,
     /// Headers given out.
-    headers: u8,
+    pub(super) headers: u8,
     /// Pictures given out.
-    pictures: u64,
+    pub(super) pictures: u64,
     /// AAC frames given out.
-    frames: u64,
+    pub(super) frames: u64,
 }
 
 /// A place in the loop, without the slate.
@@ -115,6 +116,25 @@ impl SlateSource {
         }
     }
 
+    /// The loop it is in from its beginning, without the headers, and how many packets of that it has
+    /// given out.
+    pub fn from_loop_start(&self) -> (Self, usize) {
+        let mut start = Self::new(&self.slate);
+        start.headers = 2;
+        let len = self.slate.pictures.len() as u64;
+        // The loop of the picture given out last.
+        start.pictures = self.pictures.saturating_sub(1) / len * len;
+        while start.frame_ms() < start.picture_ms() {
+            start.frames += 1;
+        }
+        let (mut replayed, mut given_out) = (start.clone(), 0);
+        while replayed.pictures < self.pictures || replayed.frames < self.frames {
+            replayed.pop();
+            given_out += 1;
+        }
+        (start, given_out)
+    }
+
     fn coded(&self) -> &Coded {
         let at = self.pictures % self.slate.pictures.len() as u64;
         &self.slate.pictures[at as usize]
@@ -128,11 +148,11 @@ impl SlateSource {
     }
 
     /// When the next picture is due, from the start: never a rounded step added to a rounded step.
-    fn picture_ms(&self) -> i64 {
+    pub(super) fn picture_ms(&self) -> i64 {
         at_ms(self.pictures, 1, self.slate.fps)
     }
 
-    fn frame_ms(&self) -> i64 {
+    pub(super) fn frame_ms(&self) -> i64 {
         let rate = u64::from(AUDIO_RATE_HZ);
         match self.slate.sound.len() as u64 {
             0 => at_ms(self.frames, FRAME_SAMPLES, rate),

@@ -99,3 +99,23 @@ fn a_year_of_slate_does_not_overflow() {
     assert_eq!(source.picture_ms(), i64::try_from(year_s).unwrap() * 1_000);
     assert!((source.picture_ms() - source.frame_ms()).abs() <= 22);
 }
+
+#[test]
+fn the_loop_it_is_in_can_be_had_from_its_beginning() {
+    for sound in [0, 94] {
+        let mut source = SlateSource::new(&slate(30, 60, sound));
+        for popped in 0..700 {
+            let (mut start, given_out) = source.from_loop_start();
+            let first = start.clone().pop();
+            let is_keyframe = matches!(first, Packet::Video(video) if video.keyframe);
+            assert!(is_keyframe && given_out < 200, "{popped} of {sound}");
+            for _ in 0..given_out {
+                start.pop();
+            }
+            if popped > 2 {
+                assert_eq!(start.pop(), source.clone().pop(), "{popped} of {sound}");
+            }
+            source.pop();
+        }
+    }
+}

@@ -5,7 +5,7 @@ const DEPTH: Depth = Depth { jitter_ms: 300 };
 const DRY: Duration = Duration::from_millis(400);
 
 /// 25 pictures a second from `from_ms`, a keyframe each second, sound beside them.
-fn media(from_ms: i64, until_ms: i64) -> Vec<Packet> {
+pub(super) fn media(from_ms: i64, until_ms: i64) -> Vec<Packet> {
     let mut packets = Vec::new();
     for ms in (from_ms..until_ms).step_by(40) {
         packets.push(Packet::Video(VideoPacket {
@@ -22,7 +22,7 @@ fn media(from_ms: i64, until_ms: i64) -> Vec<Packet> {
     packets
 }
 
-fn begun() -> (LiveBuffer, Instant) {
+pub(super) fn begun() -> (LiveBuffer, Instant) {
     let buffer = LiveBuffer::new(DEPTH);
     let now = Instant::now();
     buffer.begin();
@@ -38,7 +38,7 @@ fn standing(buffer: &LiveBuffer, now: Instant) -> Standing {
     buffer.standing(Duration::ZERO, DRY, now)
 }
 
-fn front_ms(buffer: &LiveBuffer) -> Option<i64> {
+pub(super) fn front_ms(buffer: &LiveBuffer) -> Option<i64> {
     buffer.with_front(|packet| packet.dts_ms()).flatten()
 }
 
