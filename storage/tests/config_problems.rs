@@ -7,6 +7,7 @@
 
 use programme::{FormatChoice, ItemSpec, Order, StreamFormat};
 use proptest::prelude::*;
+use storage::model::live::TransitionKind;
 use storage::model::problems::{ConfigError, Problem, parse_config_file, parse_stream};
 use storage::model::{RetryConfig, StreamConfig, StreamConfigFile};
 

@@ -70,7 +70,7 @@ pub struct LiveConfig {
     /// Where the programme goes on afterwards.
     #[serde(default)]
     pub resume: Resume,
-    /// What a change between programme and live looks like.
+    /// What a change looks like that is asked for: between programme, live, slate and card.
     #[serde(default)]
     pub transition: TransitionConfig,
     /// Shown when a live feed is announced and does not come; one that says so when absent.
@@ -78,7 +78,8 @@ pub struct LiveConfig {
     pub card: Option<SlateConfig>,
 }
 
-/// A change between programme and live.
+/// A change between programme, live, slate and card. One that cannot be made in time is a cut, and so is
+/// every change from one item of the programme to the next, and whatever follows a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -99,11 +100,11 @@ pub enum TransitionKind {
     /// From one frame to the next.
     #[default]
     Cut,
-    /// A cut in the picture; the sound fades in.
+    /// A cut in the picture; the old sound fades out, then the new one in.
     Fade,
-    /// Through black.
+    /// The picture through black, the sound as in `fade`.
     Dip,
-    /// From the last picture shown into the new one.
+    /// Picture and sound from one into the other.
     Crossfade,
 }
 

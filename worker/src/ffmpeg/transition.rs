@@ -84,10 +84,11 @@ impl Recipe {
             .fd(new, NEW_FD)
             .args(quiet());
         for descriptor in [OLD_FD, NEW_FD] {
+            // All of it is there at once, and the old sound begins late in it.
             spec = spec
                 .args([
                     "-analyzeduration",
-                    "500000",
+                    "10000000",
                     "-fpsprobesize",
                     "0",
                     "-f",

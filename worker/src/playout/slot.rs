@@ -233,6 +233,12 @@ impl Item {
         }
     }
 
+    /// Notes the headers among packets that do not go out themselves.
+    pub(super) fn note_headers(&mut self, packets: &[Packet]) {
+        let headers = packets.iter().filter(|packet| packet.dts_ms().is_none());
+        headers.for_each(|header| self.note(header));
+    }
+
     /// Notes what goes out in the place of its own packets.
     pub(super) fn note_clip(&mut self, packet: &Packet) {
         self.group.clear();

@@ -435,10 +435,10 @@ impl Playout {
             return;
         };
         let fits = match self.air {
-            Air::Current => self
-                .current
-                .as_ref()
-                .is_some_and(|item| item.source.queue().drop_first(&taken)),
+            Air::Current => self.current.as_mut().is_some_and(|item| {
+                item.note_headers(&taken);
+                item.source.queue().drop_first(&taken)
+            }),
             Air::Live => self
                 .live
                 .on_air()

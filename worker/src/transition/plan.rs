@@ -192,7 +192,8 @@ impl Plan {
             (sounds, replaced) = (meeting.times, meeting.replaced);
         }
         for (source, read) in [&old.hand, new].into_iter().zip(&mut read) {
-            read.splice(0..0, source.headers_at_keyframe());
+            let headers = source.headers_at_keyframe().into_iter();
+            read.splice(0..0, headers.filter(|header| picture || !header.is_video()));
         }
         Ok(Self {
             splice_ms: departure.splice_ms,

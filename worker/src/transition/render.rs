@@ -32,6 +32,9 @@ pub enum Failure {
     /// It did not run.
     #[error(transparent)]
     NotRun(#[from] CaptureError),
+    /// It wrote nothing; why stands in its lines.
+    #[error("FFmpeg rendered nothing")]
+    Nothing,
     /// It wrote no FLV.
     #[error("FFmpeg wrote nothing that can be aired")]
     Unreadable(#[from] FlvError),
@@ -63,6 +66,9 @@ pub async fn render(
     let lines = said.lines().filter(|line| !line.trim().is_empty());
     for line in lines.take(run::LINES_PER_WINDOW as usize) {
         run::log(&Line::parse(&redactor.line(line)), &speaker);
+    }
+    if captured.stdout.is_empty() {
+        return Err(Failure::Nothing);
     }
     let mut reader = FlvReader::new();
     reader.push(Bytes::from(captured.stdout));
