@@ -5,8 +5,11 @@ use storage::media::server::Origin;
 use supervise::ExitReason;
 use supervise::lines::Tail;
 
+use super::super::queue::SourceEnd;
 use super::super::{Unread, fault};
-use super::{Facts, Halt, Job, SourceEnd, Stage};
+use super::Facts;
+use super::job::{Halt, Job};
+use super::reading::Stage;
 
 impl Job {
     /// How the source ended, given how its FFmpeg did.

@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::super::queue::Held;
-use super::{Facts, Halt, Job};
+use super::Facts;
+use super::job::{Halt, Job};
 use crate::ffmpeg::run::{self, Heard};
 use crate::flv::FlvReader;
 
