@@ -17,6 +17,17 @@ async fn is_well(controller: &Controller<'_>) {
     .await;
 }
 
+/// Without one, what is damaged is lost.
+async fn good_copy(site: &Site) {
+    // The copy is one write older than the file: one with the wish in it is to be there.
+    until(SOON, "a good copy that knows of the stream", async || {
+        let copy = std::fs::read_to_string(site.path("stream_state.json.bak"));
+        copy.is_ok_and(|copy| copy.contains("running"))
+            .then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_configuration_broken_by_hand_is_told_and_what_was_in_force_runs_on() {
     let site = Site::with_script("a.mp4");
@@ -60,13 +71,7 @@ async fn a_damaged_state_file_is_replaced_by_its_good_copy_and_kept() {
     let site = Site::with_script("a.mp4");
     let controller = site.controller().await;
     let worker = controller.on_air().await;
-    // The copy is one write older than the file: one with the wish in it is to be there.
-    until(SOON, "a good copy that knows of the stream", async || {
-        let copy = std::fs::read_to_string(site.path("stream_state.json.bak"));
-        copy.is_ok_and(|copy| copy.contains("running"))
-            .then_some(())
-    })
-    .await;
+    good_copy(&site).await;
     controller.crash().await;
     kill(worker, Signal::SIGKILL);
     let damaged = site.read("stream_state.json").replace("run", "r\u{0}n");
@@ -89,6 +94,7 @@ async fn a_damaged_state_file_is_whole_again_before_anything_changes() {
     let site = Site::with_script("a.mp4");
     let controller = site.controller().await;
     let worker = controller.on_air().await;
+    good_copy(&site).await;
     controller.crash().await;
     let damaged = "{ \"version\": 1, \"streams\": oops";
     storage::atomic::write(&site.path("stream_state.json"), damaged.as_bytes()).unwrap();
