@@ -23,7 +23,7 @@ pub struct LastGood<T> {
     pub path: PathBuf,
     /// Its contents.
     pub value: T,
-    /// See [`Opened::Loaded`].
+    /// See [`Opened::Loaded`](super::Opened::Loaded).
     pub generation: u64,
 }
 

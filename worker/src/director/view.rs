@@ -181,11 +181,11 @@ pub enum Why {
     Failed,
     /// It ended before its length, twice at the same place.
     EndedEarly,
-    /// Nothing came for [`STALL_LIMIT`]; it is to be tried once more at its position.
+    /// Nothing came for [`STALL_LIMIT`](super::STALL_LIMIT); it is to be tried once more at its position.
     StalledOnce,
-    /// Nothing came for [`STALL_LIMIT`], again.
+    /// Nothing came for [`STALL_LIMIT`](super::STALL_LIMIT), again.
     Stalled,
-    /// It was not ready within [`OPEN_LIMIT`].
+    /// It was not ready within [`OPEN_LIMIT`](super::OPEN_LIMIT).
     OpenTimeout,
     /// Its predecessor broke off and is continued first.
     TooEarly,
