@@ -11,10 +11,13 @@ use e2e::process;
 use e2e::rtmp::Receiver;
 use e2e::viewer::Report;
 use e2e::wait;
+use jiff::Timestamp;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+
+use super::record;
 
 const SOON: Duration = Duration::from_secs(40);
 /// The newest state is on a disk that takes it again.
@@ -145,6 +148,15 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
     });
     wait::until("it is well again", HEALED, || {
         (health(&controller)["status"] == "ok").then_some(())
+    });
+    // The air record is on the same disk; what a killed worker had not written yet died with it.
+    let well = Timestamp::now().as_millisecond();
+    receiver.wait_for_span(3_000, SOON);
+    process::signal(controller.worker_pid("main"), Signal::SIGKILL);
+    receiver.wait_for_media(4, SOON);
+    wait::until("the gap since is in the record", SOON, || {
+        let mut gaps = record::gaps(&controller).into_iter();
+        gaps.find(|gap| gap["cause"] == "worker_crashed" && record::time_ms(&gap["start"]) > well)
     });
     controller.call("PUT", "/streams/other", &other);
     controller.get("/streams/other");

@@ -92,6 +92,8 @@ impl Stage {
         let key_id = answer["kept"]["id"].as_str().expect("its id").to_owned();
         controller.start("main");
         controller.wait_on_air("main", "long.mp4", SOON);
+        // On air is what the worker sends; the viewer has it a connection later.
+        receiver.wait_for_span(1_000, SOON);
         Self {
             folder,
             receiver,

@@ -56,7 +56,7 @@ fn first_frame_ms(receiver: &Receiver) -> i64 {
 }
 
 /// Ended gaps, oldest first.
-fn gaps(controller: &Controller) -> Vec<Value> {
+pub(crate) fn gaps(controller: &Controller) -> Vec<Value> {
     let answer = controller.get("/health/incidents?window=24h&destination=out");
     let mut gaps = answer["incidents"].as_array().expect("a list").clone();
     gaps.retain(|gap| !gap["end"].is_null());

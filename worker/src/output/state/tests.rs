@@ -181,6 +181,24 @@ fn a_destination_that_answers_a_knock_is_tried_at_once() {
 }
 
 #[test]
+fn however_long_it_was_gone_it_is_asked_for_every_second_and_a_half() {
+    let mut world = World::new(RetryConfig::default());
+    let back = world.at.now + 300 * SECOND;
+    let _ = world.connect_and_fail(REFUSED);
+    while world.at.now < back {
+        assert_eq!(knocks(&world), Some((Knock::Connect, KNOCK_EVERY)));
+        let until = waits_until(&world, world.at.now).expect("it waits for the next try");
+        world.pass(until - world.at.now);
+        let _ = world.connect_and_fail(REFUSED);
+    }
+    let next = waits_until(&world, world.at.now).expect("it waits");
+    assert!(next > world.at.now + 10 * SECOND, "tries are rare by now");
+    world.pass(KNOCK_EVERY);
+    world.machine.knocked(world.at);
+    assert_eq!(world.machine.step(world.at.now), Step::Connect);
+}
+
+#[test]
 fn knocks_that_promise_too_much_become_rarer_until_something_is_delivered() {
     let mut world = World::new(retry(60.0, 60.0, None));
     let _ = world.connect_and_fail(FailureKind::Stalled);
