@@ -203,7 +203,9 @@ impl Api {
         L::Addr: std::fmt::Debug,
     {
         let full = self.full.clone();
-        let served = axum::serve(UntilFull { listener, full }, router.clone())
+        // A `Router` by itself is copied, with every route and layer, for each connection.
+        let service = router.clone().into_make_service();
+        let served = axum::serve(UntilFull { listener, full }, service)
             .with_graceful_shutdown(self.closing.clone().cancelled_owned());
         self.servers.spawn(async move {
             if let Err(error) = served.await {
