@@ -81,24 +81,24 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
 }
 
 fn put(to: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    let Times {
+        start,
+        end,
+        start_at,
+        end_at,
+    } = times(match row {
+        Row::Wanted(row) => &row.span,
+        Row::Delivery(row) => &row.span,
+        Row::Gap(row) => &row.span,
+        Row::OnAir(row) => &row.span,
+        Row::LiveSession(row) => &row.span,
+    });
     match row {
         Row::Wanted(row) => {
-            let Times {
-                start,
-                end,
-                start_at,
-                end_at,
-            } = times(&row.span);
             to.prepare_cached("INSERT OR REPLACE INTO wanted VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![row.stream.as_str(), start, end, start_at, end_at])?;
         }
         Row::Delivery(row) => {
-            let Times {
-                start,
-                end,
-                start_at,
-                end_at,
-            } = times(&row.span);
             to.prepare_cached(
                 "INSERT OR REPLACE INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
@@ -113,12 +113,6 @@ fn put(to: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
             ])?;
         }
         Row::Gap(row) => {
-            let Times {
-                start,
-                end,
-                start_at,
-                end_at,
-            } = times(&row.span);
             to.prepare_cached(
                 "INSERT OR REPLACE INTO gap VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
@@ -135,12 +129,6 @@ fn put(to: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
             ])?;
         }
         Row::OnAir(row) => {
-            let Times {
-                start,
-                end,
-                start_at,
-                end_at,
-            } = times(&row.span);
             to.prepare_cached(
                 "INSERT OR REPLACE INTO on_air VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
