@@ -10,12 +10,14 @@
 //! in whatever time that takes; a peer that sends media before it was accepted has broken the protocol.
 //!
 //! - [`publisher`]: one connection, from its first byte to its last.
-//! - `session`: the protocol itself; no I/O.
+//! - `session`: the protocol itself; no I/O. `chunk` puts its messages together, `amf` reads commands.
 //! - [`handoff`]: a connection goes on in another process.
 //! - [`tag`]: what one message carries.
 //! - [`receiver`]: a platform that notes everything it is sent.
 //! - [`viewer`]: what a viewer of that would have seen; pure.
 
+mod amf;
+mod chunk;
 pub mod handoff;
 pub mod publisher;
 pub mod receiver;
@@ -23,5 +25,7 @@ mod session;
 pub mod tag;
 pub mod viewer;
 
+pub use amf::AmfError;
+pub use chunk::ChunkError;
 pub use publisher::{Error, Media, Publisher, Request, accept};
 pub use tag::{Part, Tag, Track};

@@ -9,11 +9,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rml_rtmp::chunk_io::{ChunkDeserializationError, ChunkSerializationError};
+use rml_rtmp::chunk_io::ChunkSerializationError;
 use rml_rtmp::handshake::HandshakeError;
-use rml_rtmp::messages::{MessageDeserializationError, MessageSerializationError};
+use rml_rtmp::messages::MessageSerializationError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::amf::AmfError;
+use crate::chunk::ChunkError;
 use crate::session::{Event, Session};
 use crate::tag::Track;
 
@@ -40,19 +42,19 @@ pub enum Error {
     Handshake(#[from] HandshakeError),
     /// Broken chunks.
     #[error("the peer sent something that is no RTMP chunk")]
-    Chunk(#[from] ChunkDeserializationError),
-    /// A broken message.
-    #[error("the peer sent a broken RTMP message")]
-    Message(#[from] MessageDeserializationError),
+    Chunk(#[from] ChunkError),
+    /// A broken command.
+    #[error("the peer sent a broken RTMP command")]
+    Command(#[from] AmfError),
+    /// A command without end.
+    #[error("the peer sent a command of {0} bytes")]
+    CommandTooLong(usize),
     /// An answer could not be encoded.
     #[error("an answer could not be encoded")]
     Answer(#[from] MessageSerializationError),
     /// An answer could not be cut into chunks.
     #[error("an answer could not be written")]
     Write(#[from] ChunkSerializationError),
-    /// A chunk size nobody needs.
-    #[error("the peer wants chunks of {0} bytes")]
-    ChunkSize(u32),
     /// Commands without end.
     #[error("the peer sent too much before it asked to publish")]
     TooMuchBeforePublish,

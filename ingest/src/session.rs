@@ -6,15 +6,19 @@
 //! ```
 //! `rml_rtmp`'s own `ServerSession` cannot refuse a stream the way platforms do (it answers
 //! `_error`, they answer `onStatus` with `NetStream.Publish.BadName`), so this is built on the
-//! crate's handshake, chunk reader and chunk writer.
+//! crate's handshake and chunk writer. What a peer sends is read by [`chunk`] and [`crate::amf`]: the
+//! crate's own readers mix up chunk streams that are interleaved, and panic, overflow the stack or
+//! grow without bound at the word of a peer that nobody has let in yet.
 
 use bytes::Bytes;
-use rml_rtmp::chunk_io::{ChunkDeserializer, ChunkSerializer};
+use rml_rtmp::chunk_io::ChunkSerializer;
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
-use rml_rtmp::messages::{MessagePayload, PeerBandwidthLimitType, RtmpMessage};
+use rml_rtmp::messages::{PeerBandwidthLimitType, RtmpMessage};
 use rml_rtmp::rml_amf0::Amf0Value;
 use rml_rtmp::time::RtmpTimestamp;
 
+use crate::amf::Command;
+use crate::chunk::{self, Message};
 use crate::publisher::Error;
 use crate::tag::Track;
 
@@ -22,10 +26,10 @@ use crate::tag::Track;
 const CHUNK_BYTES: u32 = 4096;
 /// Bytes after which each side acknowledges.
 const WINDOW_BYTES: u32 = 2_500_000;
-/// A chunk is buffered whole. No publisher asks for more than 64 KiB.
-const MOST_CHUNK_BYTES: u32 = 1 << 20;
 /// `connect`, `createStream` and `publish` with everything real encoders add are below 2 KiB.
 const MOST_BEFORE_ACCEPTED: usize = 64 << 10;
+/// The same of one command at any time.
+const MOST_COMMAND_BYTES: usize = 64 << 10;
 
 /// What a publisher did.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ pub(crate) struct Session {
     handshake: Option<Handshake>,
     phase: Phase,
     app: String,
-    reader: ChunkDeserializer,
+    reader: chunk::Reader,
     writer: ChunkSerializer,
     /// To be sent to the publisher.
     outgoing: Vec<u8>,
@@ -73,7 +77,7 @@ impl Session {
             handshake: Some(Handshake::new(PeerType::Server)),
             phase: Phase::Greeting,
             app: String::new(),
-            reader: ChunkDeserializer::new(),
+            reader: chunk::Reader::new(),
             writer: ChunkSerializer::new(),
             outgoing: Vec::new(),
             opening: Vec::new(),
@@ -132,10 +136,10 @@ impl Session {
             }
         }
         self.acknowledge(input.len())?;
+        self.reader.feed(input);
         let mut events = Vec::new();
-        while let Some(payload) = self.reader.get_next_message(input)? {
-            input = &[];
-            events.extend(self.message(payload)?);
+        while let Some(message) = self.reader.next()? {
+            events.extend(self.message(message)?);
         }
         Ok(events)
     }
@@ -164,18 +168,38 @@ impl Session {
         Ok(())
     }
 
-    fn message(&mut self, payload: MessagePayload) -> Result<Option<Event>, Error> {
-        let track = match payload.type_id {
-            8 => Track::Audio,
-            9 => Track::Video,
-            18 => Track::Script,
-            _ => return self.control(payload.to_rtmp_message()?),
-        };
+    fn message(&mut self, message: Message) -> Result<Option<Event>, Error> {
+        match (message.kind, &message.body[..]) {
+            (8, _) => self.media(Track::Audio, message),
+            (9, _) => self.media(Track::Video, message),
+            (18, _) => self.media(Track::Script, message),
+            (1, body) => {
+                if let Ok(size) = body.try_into() {
+                    // The first bit is reserved.
+                    let size = u32::from_be_bytes(size) & (u32::MAX >> 1);
+                    self.reader.set_chunk_size(size)?;
+                }
+                Ok(None)
+            }
+            (2, body) => {
+                if let Ok(stream) = body.try_into() {
+                    self.reader.abort(u32::from_be_bytes(stream));
+                }
+                Ok(None)
+            }
+            // What is marked as AMF 3 is AMF 0 behind a zero, or without one.
+            (20, body) | (17, [0, body @ ..] | body) => self.command(body),
+            // Acknowledgements, windows, pings.
+            _ => Ok(None),
+        }
+    }
+
+    fn media(&self, track: Track, message: Message) -> Result<Option<Event>, Error> {
         match self.phase {
             Phase::Publishing => Ok(Some(Event::Media {
                 track,
-                dts_ms: payload.timestamp.value,
-                body: payload.data,
+                dts_ms: message.timestamp_ms,
+                body: message.body,
             })),
             // What was on its way when it was refused, or after it said goodbye.
             Phase::Done => Ok(None),
@@ -183,38 +207,17 @@ impl Session {
         }
     }
 
-    fn control(&mut self, message: RtmpMessage) -> Result<Option<Event>, Error> {
-        match message {
-            RtmpMessage::SetChunkSize { size } => {
-                if !(1..=MOST_CHUNK_BYTES).contains(&size) {
-                    return Err(Error::ChunkSize(size));
-                }
-                self.reader.set_max_chunk_size(size as usize)?;
-                Ok(None)
-            }
-            RtmpMessage::Amf0Command {
-                command_name,
-                transaction_id,
-                command_object,
-                additional_arguments,
-            } => self.command(
-                &command_name,
-                transaction_id,
-                command_object,
-                additional_arguments,
-            ),
-            _ => Ok(None),
+    fn command(&mut self, body: &[u8]) -> Result<Option<Event>, Error> {
+        if body.len() > MOST_COMMAND_BYTES {
+            return Err(Error::CommandTooLong(body.len()));
         }
-    }
-
-    fn command(
-        &mut self,
-        name: &str,
-        transaction: f64,
-        object: Amf0Value,
-        arguments: Vec<Amf0Value>,
-    ) -> Result<Option<Event>, Error> {
-        match (name, self.phase) {
+        let Command {
+            name,
+            transaction,
+            object,
+            arguments,
+        } = Command::parse(body)?;
+        match (name.as_str(), self.phase) {
             ("connect", Phase::Greeting) => {
                 self.answer_connect(transaction)?;
                 if let Amf0Value::Object(mut fields) = object {
