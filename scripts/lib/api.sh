@@ -40,11 +40,12 @@ controller_url() {
     printf '%s\n' "${url%/}"
 }
 
-# request METHOD PATH [JSON]: sets HTTP_STATUS and BODY. Ends the script when nobody answers.
+# request METHOD PATH [JSON]: sets HTTP_STATUS and BODY. Ends the script when nobody answers; the
+# controller gives a request up after 30 s and says so.
 request() {
     local method=$1 path=$2 json=${3-} url answer
     url=$(controller_url)
-    local options=(--silent --show-error --globoff --connect-timeout 3 --max-time 30
+    local options=(--silent --show-error --globoff --connect-timeout 3 --max-time 40
         --request "$method" --header @- --write-out '\n%{http_code}')
     [ -z "$json" ] || options+=(--header 'Content-Type: application/json' --data-binary "$json")
     if ! answer=$(auth_header | curl "${options[@]}" "$url$path" 2>&1); then

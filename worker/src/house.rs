@@ -225,7 +225,7 @@ impl House {
                 Ended::HandedOver(stopped) => {
                     answering.close_within(LAST_ANSWERS).await;
                     let next_seq = self.journal.close().await;
-                    let why_not = self.become_program(&stopped, next_seq);
+                    let why_not = self.become_program(&stopped, next_seq, &shutdown.token);
                     self.journal = Journal::start(&stopped.job, Begin::TakesOver { next_seq });
                     answering = self.open();
                     match self.go_on_here(*stopped, why_not).await {
@@ -258,7 +258,12 @@ impl House {
     }
 
     /// Returns only if it failed: why. Holds up its thread, which has nothing else to do.
-    fn become_program(&self, stopped: &HandedOver, next_seq: u64) -> String {
+    fn become_program(
+        &self,
+        stopped: &HandedOver,
+        next_seq: u64,
+        shutdown: &CancellationToken,
+    ) -> String {
         let document = || -> Result<Document, DocumentError> {
             let held = Held {
                 secrets: &self.secrets,
@@ -270,7 +275,7 @@ impl House {
         };
         match document() {
             Ok(document) => {
-                let why_not = upgrade::become_program(&stopped.program, &document);
+                let why_not = upgrade::become_program(&stopped.program, &document, shutdown);
                 // They are copies for the other program.
                 for copy in [document.control, document.media] {
                     drop(PassedFd::take(copy));

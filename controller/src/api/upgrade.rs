@@ -46,11 +46,17 @@ pub(super) async fn upgrade(
 
 /// Upgrade the worker of every stream that runs another than the installed one
 ///
-/// One after another; the first that fails does not keep the others from it.
+/// One after another; the first that fails does not keep the others from it, nor does a caller that leaves.
 #[utoipa::path(post, path = "/streams/upgrade", operation_id = "upgrade_streams", tag = "streams", responses(
     (status = 200, body = Upgrades),
 ))]
 pub(super) async fn upgrade_all(State(registry): State<Registry>) -> Json<Upgrades> {
+    // Of its own: a request that takes too long is given up, and half of the streams would stay behind.
+    let all = tokio::spawn(upgrade_each(registry)).await;
+    Json(all.expect("upgrading streams does not panic"))
+}
+
+async fn upgrade_each(registry: Registry) -> Upgrades {
     let mut streams = Vec::new();
     for status in registry.statuses() {
         if !status.upgrade_available {
@@ -67,5 +73,5 @@ pub(super) async fn upgrade_all(State(registry): State<Registry>) -> Json<Upgrad
             error,
         });
     }
-    Json(Upgrades { streams })
+    Upgrades { streams }
 }

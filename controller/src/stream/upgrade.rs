@@ -7,13 +7,15 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use storage::model::StreamId;
 use storage::model::report::{UpgradeOutcome, UpgradeReport};
+use supervise::watch::Watched;
 use tokio::time::{Instant, sleep};
 
 use super::request::RequestError;
 use super::worker_link::{LinkError, WorkerLink};
 
-/// A worker waits up to ten seconds for a destination that is being disconnected.
-const LIMIT: Duration = Duration::from_secs(20);
+/// A worker waits up to ten seconds for a destination that is being disconnected. With the calls before, it
+/// is less than a request may take.
+const LIMIT: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Whether the program at `path` is another file than the one process `pid` executes.
@@ -33,11 +35,12 @@ pub(super) async fn upgrade(
     link: &WorkerLink,
     program: &Path,
 ) -> Result<UpgradeReport, RequestError> {
-    let before = link
-        .status()
-        .await
-        .map_err(|error| unavailable(id, &error))?;
-    let before = before.report.upgrade.map_or(0, |last| last.number);
+    let first = link.status().await;
+    let first = first.map_err(|error| unavailable(id, &error))?;
+    // It stays the same process, so its end means that there will be no answer.
+    let worker = first.pid.and_then(|pid| Watched::open(pid).ok());
+    let worker = worker.ok_or_else(|| gone(id))?;
+    let before = first.report.upgrade.map_or(0, |last| last.number);
     link.upgrade(program).await.map_err(|error| match error {
         LinkError::Refused {
             status, message, ..
@@ -48,7 +51,11 @@ pub(super) async fn upgrade(
         },
         error => unavailable(id, &error),
     })?;
-    let done = outcome(link, before).await.ok_or_else(|| {
+    let done = tokio::select! {
+        done = outcome(link, before) => done,
+        () = worker.exited() => return Err(gone(id)),
+    };
+    let done = done.ok_or_else(|| {
         let message = format!(
             "it has not said how its upgrade went within {} s",
             LIMIT.as_secs()
@@ -81,6 +88,13 @@ async fn outcome(link: &WorkerLink, before: u64) -> Option<UpgradeReport> {
         sleep(LOOK_EVERY).await;
     }
     None
+}
+
+fn gone(id: &StreamId) -> RequestError {
+    RequestError::WorkerUnavailable {
+        stream_id: id.clone(),
+        message: "it ended before it had become the other program".to_owned(),
+    }
 }
 
 fn unavailable(id: &StreamId, error: &LinkError) -> RequestError {

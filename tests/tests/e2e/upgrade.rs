@@ -1,9 +1,11 @@
 //! A worker becomes another program while it is on air: the platform notices nothing.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::controller::{Controller, Setup, binary, to_one};
 use e2e::media::{self, Clip};
@@ -11,6 +13,7 @@ use e2e::process::{self, Process};
 use e2e::rtmp::Receiver;
 use e2e::viewer::{self, Report};
 use e2e::wait;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(40);
@@ -305,4 +308,64 @@ fn a_newer_worker_is_shown_and_put_into_every_stream_on_request() {
     let answer = upgrade(&controller).expect(404).json();
     assert_eq!(answer["error"]["code"], "not_running", "{answer:#}");
     Report::of(&receiver.only_connection().messages).assert_seamless(media::FPS);
+}
+
+/// Half a request at the worker's control socket: an upgrade waits a moment for the rest of it, with nothing
+/// going out.
+fn half_a_request(controller: &Controller) -> UnixStream {
+    let path = controller.directory().join("run/main.sock");
+    let mut socket = UnixStream::connect(path).expect("the worker listens");
+    socket.write_all(b"GET /v1/status HT").expect("sent");
+    socket
+}
+
+#[test]
+fn a_worker_that_is_ended_in_the_middle_of_an_upgrade_is_ended() {
+    const LOST: Duration = Duration::from_secs(10);
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let (installed, receiver) = (Installed::new(), Receiver::start());
+    let controller = start(&installed, folder.path(), to_one(&receiver.url()));
+    receiver.wait_for_span(1_000, SOON);
+
+    // Told to stop while it is between two programs. Nobody tells it twice.
+    let pid = controller.worker_pid("main");
+    installed.again();
+    let _held_up = half_a_request(&controller);
+    let mut socket = UnixStream::connect(controller.directory().join("run/main.sock")).unwrap();
+    let body = json!({ "program": installed.path() }).to_string();
+    let head = "POST /v1/upgrade HTTP/1.1\r\nHost: worker\r\nContent-Type: application/json";
+    write!(
+        socket,
+        "{head}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 202");
+    wait::observe(Duration::from_millis(120));
+    process::signal(pid, Signal::SIGTERM);
+    wait::until("it has heard that it is to stop", LOST, || {
+        Process::read(pid)
+            .is_none_or(|it| it.state == 'Z')
+            .then_some(())
+    });
+    receiver.wait_for_media(1, SOON);
+
+    // Killed there: whoever asked for the upgrade is not left waiting.
+    let pid = controller.wait_state("main", "running", SOON)["pid"].as_i64();
+    installed.again();
+    let _held_up = half_a_request(&controller);
+    let (answer, took) = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| (upgrade(&controller), Instant::now()));
+        wait::observe(Duration::from_millis(150));
+        process::signal(i32::try_from(pid.unwrap()).unwrap(), Signal::SIGKILL);
+        let killed = Instant::now();
+        let (answer, answered) = asked.join().unwrap();
+        (answer, answered.saturating_duration_since(killed))
+    });
+    assert!(took < LOST, "{took:?}: {}", answer.text());
+    assert!([200, 502].contains(&answer.status), "{}", answer.text());
+    receiver.wait_for_media(2, SOON);
+    assert!(process::workers(&controller.family()).len() <= 1);
 }

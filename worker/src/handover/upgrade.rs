@@ -9,6 +9,7 @@ use storage::model::JobSecrets;
 use supervise::reexec::{self, Image};
 use supervise::{CaptureLimits, Spec};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::document::{Document, DocumentError};
 use crate::control::Command;
@@ -131,10 +132,16 @@ async fn check(program: &Path, memfd: OwnedFd, job: &str) -> Result<(), String> 
 
 /// Becomes `program`, which goes on from `document`. Returns only when that failed; everything is
 /// as it was then. Blocks.
-pub fn become_program(program: &Path, document: &Document) -> String {
+///
+/// Signals are held back from here on and wait for the other program. What this one was told before that, the
+/// other would never hear of: so it does not become it once `shutdown` is cancelled.
+pub fn become_program(program: &Path, document: &Document, shutdown: &CancellationToken) -> String {
     let attempt = || -> std::io::Result<std::convert::Infallible> {
         let running = OwnedFd::from(File::open("/proc/self/exe")?);
         let memfd = document.write()?;
+        if shutdown.is_cancelled() {
+            return Err(std::io::Error::other("it was told to stop"));
+        }
         let mut keep = document.descriptors();
         keep.extend([running.as_raw_fd(), memfd.as_raw_fd()]);
         Err(reexec::become_image(Image {
