@@ -265,6 +265,11 @@ impl Work {
                 false => list(&self.store, &prefixes).await,
             };
             is_first = false;
+            if self.shared.lock().begin_look() != prefixes {
+                // Another programme has come meanwhile: this says nothing of it, and its own look is
+                // due already.
+                continue;
+            }
             let at = Timestamp::now();
             match (&listing, &mut self.memory) {
                 (Ok(objects), Some(memory)) => memory.keep(&prefixes, objects, at).await,

@@ -1,6 +1,6 @@
 //! The catalogue over a folder that changes.
 
-use programme::{Position, Programme, UpNext};
+use programme::{ItemSpec, Position, Programme, UpNext};
 use worker::catalogue::Catalogue;
 use worker::catalogue::book::From;
 
@@ -67,5 +67,27 @@ async fn a_file_added_during_a_round_is_known_in_the_next() {
     assert_eq!(second.round, 1);
     catalogue.changed().await;
     assert_eq!(item(catalogue.up_next(From::After(&second))).0, "b.mp4");
+    catalogue.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_programme_that_comes_while_another_is_listed_is_listed_itself() {
+    let rig = Rig::of(&[("old/a.mp4", b"1"), ("new/b.mp4", b"1")]).await;
+    let of = |prefix: &str| Programme {
+        items: vec![ItemSpec::Prefix(prefix.to_owned())],
+        ..Programme::default()
+    };
+    let reach = rig.context.reach().clone();
+    let catalogue = Catalogue::start(rig.store.clone(), reach, None, of("old/"));
+    let asked = tokio::time::Instant::now();
+    // The listing task has asked the folder by then, and has no answer yet.
+    tokio::task::yield_now().await;
+    catalogue.set_programme(of("new/"));
+    let mut key = String::new();
+    while key != "new/b.mp4" {
+        catalogue.changed().await;
+        key = item(catalogue.up_next(From::Start { seed: 0 })).0;
+    }
+    assert_eq!(asked.elapsed().as_secs(), 0);
     catalogue.close().await;
 }
