@@ -131,7 +131,10 @@ impl Chunk {
 }
 
 fn is_known(kind: &str) -> bool {
-    matches!(kind, "started" | "on_air" | "delivering" | "dark" | "ended")
+    matches!(
+        kind,
+        "started" | "on_air" | "delivering" | "dark" | "live_input" | "ended"
+    )
 }
 
 // === impl Skipped ===

@@ -81,9 +81,9 @@ impl Parts {
             }
         }
         if self.open.is_none() {
-            let part = self.begin()?;
+            // Held before anything else can fail: the next try goes on with it.
+            self.open = Some(self.begin()?);
             self.forget_oldest()?;
-            self.open = Some(part);
         }
         Ok(self.open.as_mut().expect("opened above"))
     }
