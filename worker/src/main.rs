@@ -23,6 +23,9 @@ use worker::{job, startup};
 
 /// Threads of the runtime: one for the stream, one for whatever would hold it up.
 const THREADS: usize = 2;
+/// Files are read and names are looked up by these, made when they are needed. Each that waits for a dead
+/// name server or a mount that hangs is one less for the files that can be read meanwhile.
+const BLOCKING_THREADS: usize = 32;
 
 /// Plays one stream: from a media store to its destinations, until it is asked to stop.
 #[derive(Debug, Parser)]
@@ -193,7 +196,7 @@ fn check(document: i32) -> ExitCode {
 fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
-        .max_blocking_threads(THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .context("the runtime cannot be started")
