@@ -123,7 +123,16 @@ impl SlateSource {
         start.headers = 2;
         let len = self.slate.pictures.len() as u64;
         // The loop of the picture given out last.
-        start.pictures = self.pictures.saturating_sub(1) / len * len;
+        let loops_before = self.pictures.saturating_sub(1) / len;
+        start.pictures = loops_before * len;
+        // Estimated first: a slate may be on for weeks.
+        start.frames = match self.slate.sound.len() as u64 {
+            0 => {
+                let samples = start.picture_ms().unsigned_abs() * u64::from(AUDIO_RATE_HZ) / 1_000;
+                (samples / FRAME_SAMPLES).saturating_sub(1)
+            }
+            len => loops_before * len,
+        };
         while start.frame_ms() < start.picture_ms() {
             start.frames += 1;
         }

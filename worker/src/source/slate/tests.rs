@@ -119,3 +119,24 @@ fn the_loop_it_is_in_can_be_had_from_its_beginning() {
         }
     }
 }
+
+#[test]
+fn the_loop_it_is_in_is_found_at_once_after_weeks() {
+    for sound in [0, 94] {
+        let mut source = SlateSource::new(&slate(30, 60, sound));
+        let month_s = 31 * 24 * 3_600;
+        source.headers = 2;
+        source.pictures = month_s * 30 + 17;
+        source.frames = match sound {
+            0 => month_s * 48_000 / 1_024 + 25,
+            _ => month_s / 2 * 94 + 25,
+        };
+        let (mut start, given_out) = source.from_loop_start();
+        assert_eq!(start.picture_ms(), i64::try_from(month_s).unwrap() * 1_000);
+        assert!((0..22).contains(&(start.frame_ms() - start.picture_ms())));
+        for _ in 0..given_out {
+            start.pop();
+        }
+        assert_eq!(start.pop(), source.clone().pop());
+    }
+}
