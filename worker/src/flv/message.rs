@@ -18,12 +18,22 @@ pub enum MessageError {
 
 /// A video message; `None` for one without media.
 pub fn video(dts_ms: i64, body: Bytes) -> Result<Option<Packet>, MessageError> {
+    check_size(&body)?;
     tag::video(dts_ms, body).map_err(MessageError::from)
 }
 
 /// An audio message; `None` for one without media.
 pub fn audio(ts_ms: i64, body: Bytes) -> Result<Option<Packet>, MessageError> {
+    check_size(&body)?;
     tag::audio(ts_ms, body).map_err(MessageError::from)
+}
+
+/// The same limit as for tags: those have to be made of it.
+fn check_size(body: &Bytes) -> Result<(), MessageError> {
+    match body.len() > tag::MAX_BODY_BYTES {
+        true => Err(MessageError::Damaged("larger than any picture")),
+        false => Ok(()),
+    }
 }
 
 impl From<TagFault> for MessageError {

@@ -84,6 +84,8 @@ struct Inner {
     on_air: bool,
     /// Off air, and to stay as it is for a while.
     held: bool,
+    /// What the next pictures refer to was dropped: none is taken before a keyframe.
+    broken: bool,
     /// What may wait on air, ms.
     most_ms: i64,
 }
@@ -189,10 +191,10 @@ impl LiveBuffer {
         let mut inner = self.lock();
         for packet in packets {
             inner.arrived = Some(now);
-            if matches!(packet, Packet::Video(_)) {
+            let is_picture = matches!(packet, Packet::Video(_));
+            if inner.push(packet) && is_picture {
                 inner.picture_arrived = Some(now);
             }
-            inner.push(packet);
         }
         if inner.on_air {
             inner.keep_up();
@@ -211,7 +213,7 @@ impl LiveBuffer {
 
 impl Inner {
     fn clear(&mut self) {
-        self.held = false;
+        (self.held, self.broken) = (false, false);
         self.packets.clear();
         (self.bytes, self.pictures) = (0, 0);
         (self.open, self.open_pictures) = (0, 0);
@@ -222,10 +224,15 @@ impl Inner {
         (self.arrived, self.picture_arrived) = (None, None);
     }
 
-    fn push(&mut self, packet: Packet) {
+    /// Whether it is taken.
+    fn push(&mut self, packet: Packet) -> bool {
         match &packet {
             Packet::AudioHeader(_) => self.newest_audio_header = true,
-            Packet::Video(_) => self.pictures += 1,
+            Packet::Video(video) if self.broken && !video.keyframe => return false,
+            Packet::Video(_) => {
+                self.broken = false;
+                self.pictures += 1;
+            }
             Packet::VideoHeader(_) | Packet::Audio(_) => {}
         }
         self.note_order(&packet);
@@ -233,6 +240,7 @@ impl Inner {
         self.newest_ms = packet.dts_ms().or(self.newest_ms);
         self.bytes += packet.payload_bytes();
         self.packets.push_back(packet);
+        true
     }
 
     /// A picture shown after all before it closes what stands before it, and is open itself.
@@ -353,6 +361,12 @@ impl Inner {
             let next = keyframes.find_map(|(at, packet)| Some((at, keyframe_ms(packet)?)));
             match next {
                 Some((at, ms)) => self.drop_before(at, ms),
+                // It may be late, but it may not be without end.
+                None if self.bytes > MOST_BYTES => {
+                    self.drop_before(self.packets.len(), self.newest_ms.unwrap_or(i64::MAX));
+                    self.broken = true;
+                    return;
+                }
                 None => return,
             }
         }

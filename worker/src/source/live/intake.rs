@@ -15,7 +15,7 @@ use crate::flv::Packet;
 
 /// A feed that shows nothing for so long is told as one without a picture.
 const PICTURE_AWAITED: Duration = Duration::from_secs(3);
-/// Packets kept while a feed is judged: two seconds are some two hundred.
+/// Packets kept while a feed is judged, and pictures looked at: two seconds are some two hundred.
 const MOST_PENDING: usize = 600;
 /// Guessed decode times are good after so much media, ms.
 const GUESSES_SETTLE_MS: i64 = 1_000;
@@ -76,9 +76,15 @@ impl<'a> Intake<'a> {
                 self.sample.note(&packet);
                 pending.push(packet);
                 if pending.len() > MOST_PENDING {
-                    pending.retain(|packet| packet.dts_ms().is_none());
+                    *pending = self.sample.headers().collect();
                 }
-                if self.sample.has_picture() {
+                if self.sample.pictures() > MOST_PENDING {
+                    Err(fault(
+                        "live_damaged",
+                        "its pictures have no header, or their times stand still".to_owned(),
+                        "restart the encoder; it sends something no player would take",
+                    ))
+                } else if self.sample.pictures() > 0 {
                     self.settle(now)
                 } else {
                     self.mind_blindness(now);
@@ -116,8 +122,9 @@ impl<'a> Intake<'a> {
             let input = &self.feed.name;
             tracing::info!(input, "the feed has changed its shape");
             self.sample.begin_again();
-            self.feed.buffer.restart();
+            // First, so that a transcoder of the old shape adds nothing more.
             self.mode = Mode::Judging(self.sample.headers().collect());
+            self.feed.buffer.restart();
         }
     }
 

@@ -81,9 +81,9 @@ impl Sample {
         video.into_iter().chain(audio)
     }
 
-    /// Whether a picture was seen.
-    pub(super) fn has_picture(&self) -> bool {
-        !self.times_ms.is_empty()
+    /// Pictures that were seen.
+    pub(super) fn pictures(&self) -> usize {
+        self.times_ms.len()
     }
 
     /// Whether its pictures are shown in another order than they come in.

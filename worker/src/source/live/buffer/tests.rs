@@ -80,6 +80,32 @@ fn on_air_the_oldest_whole_gop_goes_when_too_much_waits() {
 }
 
 #[test]
+fn on_air_a_feed_without_keyframes_is_bounded_and_goes_on_with_the_next_one() {
+    let (buffer, now) = begun();
+    buffer.push_all(media(0, 400), now);
+    buffer.take_the_air();
+    let picture = |ms: i64, keyframe| {
+        Packet::Video(VideoPacket {
+            dts_ms: ms,
+            pts_ms: ms,
+            keyframe,
+            payload: Bytes::from(vec![0; 1 << 20]),
+        })
+    };
+    for at in 0..100 {
+        buffer.push_all([picture(440 + at, false)], now);
+        assert!(buffer.lock().bytes <= MOST_BYTES + (1 << 20));
+    }
+    assert_eq!(
+        front_ms(&buffer),
+        None,
+        "nothing refers to what was dropped"
+    );
+    buffer.push_all([picture(600, true), picture(640, false)], now);
+    assert_eq!(front_ms(&buffer), Some(600));
+}
+
+#[test]
 fn what_a_feed_left_is_aired_to_its_end() {
     let (buffer, now) = begun();
     buffer.push_all(media(0, 400), now);
