@@ -144,7 +144,8 @@ fn list(
     password: &Secret,
     options: &[(&'static str, &'static str)],
 ) -> String {
-    let url = with_credentials(scheme, url, user, password);
+    // A quote would end the text it stands in.
+    let url = with_credentials(scheme, url, user, password).replace('\'', "%27");
     let mut text = format!("ffconcat version 1.0\nfile '{url}'\n");
     for (name, value) in options {
         text.push_str(&format!("option {name} {value}\n"));
@@ -201,8 +202,8 @@ mod tests {
             "{args}"
         );
         assert_eq!(spec.extra_fds.len(), 1);
-        let text = list("rtsp", "rtsp://cam/1", "a b", &Secret::new("x'y"), &[]);
-        assert!(text.contains("file 'rtsp://a%20b:x%27y@cam/1'"), "{text}");
+        let text = list("rtsp", "rtsp://cam/1'", "a b", &Secret::new("x'y"), &[]);
+        assert!(text.contains("file 'rtsp://a%20b:x%27y@cam/1%27'\n"), "{text}");
     }
 
     #[test]
