@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 use nix::sys::socket::{getsockopt, sockopt};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 
@@ -27,6 +31,9 @@ const FIRST: RawFd = 3;
 const BACKLOG: u32 = 4096;
 /// Whoever was accepted last may still be writing its request.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
+/// A connection on which no request has come as a whole for so long is closed: whoever opens many of them
+/// and says nothing would take the descriptors that workers are started with.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why the API cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -78,12 +85,6 @@ pub(super) struct Api {
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// A listener that accepts until it is told not to.
-struct UntilFull<L> {
-    listener: L,
-    full: CancellationToken,
 }
 
 // === impl Listening ===
@@ -198,38 +199,52 @@ impl Api {
         }
     }
 
-    fn serve<L: Listener>(&mut self, listener: L, router: &Router)
-    where
-        L::Addr: std::fmt::Debug,
-    {
-        let full = self.full.clone();
-        // A `Router` by itself is copied, with every route and layer, for each connection.
-        let service = router.clone().into_make_service();
-        let served = axum::serve(UntilFull { listener, full }, service)
-            .with_graceful_shutdown(self.closing.clone().cancelled_owned());
-        self.servers.spawn(async move {
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the API has ended");
-            }
-        });
+    fn serve<L: Listener>(&mut self, listener: L, router: &Router) {
+        let (full, closing) = (self.full.clone(), self.closing.clone());
+        self.servers
+            .spawn(serve(listener, router.clone(), full, closing));
     }
 }
 
-impl<L: Listener> Listener for UntilFull<L> {
-    type Io = L::Io;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        tokio::select! {
+/// Accepts until `full` or `closing` is cancelled; ends when every connection has, after `closing` with the
+/// answer it is at.
+async fn serve<L: Listener>(
+    mut listener: L,
+    router: Router,
+    full: CancellationToken,
+    closing: CancellationToken,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_PATIENCE);
+    let service = TowerToHyperService::new(router);
+    let connections = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
             biased;
-            () = self.full.cancelled() => std::future::pending().await,
-            accepted = self.listener.accept() => accepted,
-        }
+            () = closing.cancelled() => break,
+            (stream, _) = listener.accept(), if !full.is_cancelled() => stream,
+            () = full.cancelled(), if !full.is_cancelled() => continue,
+        };
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let closing = closing.clone();
+        connections.spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection to the API has ended");
+            }
+        });
     }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -286,7 +301,63 @@ fn take(number: RawFd) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_finish_a_request_is_not_waited_for() {
+        let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listening.address().unwrap();
+        let router = Router::new().route("/", get(async || "here"));
+        let _api = listening.serve(&router);
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        stream.write_all(&request[..20]).await.unwrap();
+        let mut rest = Vec::new();
+        // Closed, or reset: it had said something.
+        let _closed = stream.read_to_end(&mut rest).await;
+        assert!(rest.ends_with(b"here") || String::from_utf8_lossy(&rest).contains("408"));
+        assert!(began.elapsed() >= REQUEST_PATIENCE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_is_answered_before_the_end() {
+        let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listening.address().unwrap();
+        let (asked, is_asked) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
+        let ends = std::sync::Arc::new(std::sync::Mutex::new(Some((asked, may_go_on))));
+        let answer = async move || {
+            let (asked, may_go_on) = ends.lock().unwrap().take().unwrap();
+            asked.send(()).unwrap();
+            may_go_on.await.unwrap();
+            "here"
+        };
+        let api = listening.serve(&Router::new().route("/", get(answer)));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        is_asked.await.unwrap();
+        let closing = tokio::spawn(api.close(Duration::from_secs(20)));
+        // Nobody is let in any more.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+        let mut answered = Vec::new();
+        stream.read_to_end(&mut answered).await.unwrap();
+        assert!(answered.ends_with(b"here"));
+        closing.await.unwrap();
+    }
 
     #[test]
     fn only_what_was_passed_on_to_this_process_counts() {

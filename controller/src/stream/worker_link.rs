@@ -57,8 +57,8 @@ pub(super) enum LinkError {
     #[error("cannot connect to its socket")]
     Connect(#[source] io::Error),
     /// Somebody listens and does not answer.
-    #[error("no answer within {} s", CALL_TIMEOUT.as_secs())]
-    TimedOut,
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
     /// The connection broke.
     #[error("the connection broke")]
     Http(#[from] hyper::Error),
@@ -167,7 +167,7 @@ impl WorkerLink {
         let asked = self.exchange(Method::POST, "/v1/upgrade", body.into());
         timeout(UPGRADE_TIMEOUT, asked)
             .await
-            .unwrap_or(Err(LinkError::TimedOut))?;
+            .unwrap_or(Err(LinkError::TimedOut(UPGRADE_TIMEOUT)))?;
         Ok(())
     }
 
@@ -290,7 +290,7 @@ struct Connection {
 async fn within<T>(call: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
     timeout(CALL_TIMEOUT, call)
         .await
-        .unwrap_or(Err(LinkError::TimedOut))
+        .unwrap_or(Err(LinkError::TimedOut(CALL_TIMEOUT)))
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
