@@ -203,7 +203,10 @@ mod tests {
         );
         assert_eq!(spec.extra_fds.len(), 1);
         let text = list("rtsp", "rtsp://cam/1'", "a b", &Secret::new("x'y"), &[]);
-        assert!(text.contains("file 'rtsp://a%20b:x%27y@cam/1%27'\n"), "{text}");
+        assert!(
+            text.contains("file 'rtsp://a%20b:x%27y@cam/1%27'\n"),
+            "{text}"
+        );
     }
 
     #[test]
