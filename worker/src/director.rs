@@ -36,6 +36,10 @@ pub const OPEN_AHEAD: Duration = Duration::from_secs(20);
 pub const DRY_AFTER: Duration = Duration::from_millis(200);
 /// A wished cut waits this long for a point where no picture is lost.
 pub const CLEAN_CUT_WAIT: Duration = Duration::from_millis(250);
+/// A reader that has room and gets nothing for this long has its item opened again, beside it.
+pub const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// From one such try to the next.
+pub const REOPEN_EVERY: Duration = Duration::from_secs(5);
 /// A source that stays dry this long is given up.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// A source that is not ready after this long is given up.
@@ -54,6 +58,9 @@ pub struct Director {
     cut_wished: Option<Instant>,
     #[serde(with = "crate::handover::instant::option")]
     stalled_since: Option<Instant>,
+    /// An item whose reader got nothing was opened again then.
+    #[serde(default, with = "crate::handover::instant::option")]
+    reopened: Option<Instant>,
     /// The media store was away while the current item was dry: its connection may be a dead one.
     cut_off: bool,
 }
@@ -69,6 +76,7 @@ impl Director {
             skip: false,
             cut_wished: None,
             stalled_since: None,
+            reopened: None,
             cut_off: false,
         }
     }
@@ -132,22 +140,32 @@ impl Director {
             Phase::Opening | Phase::Ready if current.short && current.is_nearer() => rescue(view),
             Phase::Opening | Phase::Ready => {
                 let near = current.remaining.is_some_and(|left| left <= OPEN_AHEAD);
-                match view.next {
-                    Some(next) if next.continuation && !current.short => {
+                let reopened = self.step_silent(now, &current, view);
+                reopened.or_else(|| match view.next {
+                    Some(next) if next.continuation && !current.is_silent() => {
                         Some(Action::DropNext(Why::NotNeeded))
                     }
                     Some(_) => None,
                     None => (near && view.more).then_some(Action::OpenNext),
-                }
+                })
             }
-            Phase::Dry if current.late >= DRY_AFTER && view.stand_in().is_some() => {
+            Phase::Dry
+                if (current.late >= DRY_AFTER || current.is_silent())
+                    && view.stand_in().is_some() =>
+            {
                 Some(Action::CutToNext)
             }
             Phase::Dry if current.late >= DRY_AFTER => {
                 self.stalled_since = Some(now);
                 Some(Action::CutToSlate(view.cause(SlateCause::Stalled)))
             }
-            Phase::Dry => None,
+            Phase::Dry => self.step_silent(now, &current, view),
+            // Its reader got on by itself, and to the end.
+            Phase::Ending(End::Complete) | Phase::Drained(End::Complete)
+                if view.next.is_some_and(|next| next.continuation) =>
+            {
+                Some(Action::DropNext(Why::NotNeeded))
+            }
             Phase::Ending(end) => follow_up(&current, end, view),
             Phase::Drained(End::Interrupted) if view.stand_in().is_some() => {
                 Some(Action::CutToNext)
@@ -220,15 +238,34 @@ impl Director {
             });
         }
         let since = *self.stalled_since.get_or_insert(now);
-        (now >= since + STALL_LIMIT).then(|| {
-            self.stalled_since = None;
-            let again = current.deserves_continuation() && view.next.is_none();
-            Action::DropCurrent(if again {
-                Why::StalledOnce
-            } else {
-                Why::Stalled
-            })
-        })
+        if now < since + STALL_LIMIT {
+            return self.step_silent(now, current, view);
+        }
+        if view.next.is_some_and(|next| next.continuation) {
+            return Some(Action::DropNext(Why::NotNeeded));
+        }
+        self.stalled_since = None;
+        // One whose reader gets nothing was opened again all the while.
+        let again = !current.is_silent() && current.deserves_continuation() && view.next.is_none();
+        Some(Action::DropCurrent(if again {
+            Why::StalledOnce
+        } else {
+            Why::Stalled
+        }))
+    }
+
+    /// Opens an item again beside its reader that gets nothing: the first of the two that delivers goes
+    /// on, and what is in hand is aired meanwhile.
+    fn step_silent(&mut self, now: Instant, current: &Slot, view: &View) -> Option<Action> {
+        let tried = self.reopened.is_some_and(|at| now < at + REOPEN_EVERY);
+        if !current.is_silent() || tried || !current.can_be_had(view.store) {
+            return None;
+        }
+        let action = rescue(view)?;
+        if action == Action::OpenContinuation {
+            self.reopened = Some(now);
+        }
+        Some(action)
     }
 
     /// Closes a current item whose connection is dead, to open it again.
@@ -316,7 +353,7 @@ impl Director {
     }
 }
 
-/// What to open while an item that lies on this machine comes too slowly from the store.
+/// What to open beside an item whose reader gets too little, or nothing.
 fn rescue(view: &View) -> Option<Action> {
     match view.next {
         Some(next) if next.continuation => None,

@@ -309,15 +309,15 @@ impl Playout {
             current: self.current.as_ref().map(|item| match on_air {
                 true => {
                     let late = if head.is_none() { late } else { Duration::ZERO };
-                    let slot = item.view_on_air(head, self.outside(item, late));
+                    let slot = item.view_on_air(head, self.outside(item, late, now));
                     self.within_its_time(slot)
                 }
-                false => item.view_off_air(self.outside(item, Duration::ZERO)),
+                false => item.view_off_air(self.outside(item, Duration::ZERO, now)),
             }),
             next: self
                 .next
                 .as_ref()
-                .map(|item| item.view_off_air(self.outside(item, Duration::ZERO))),
+                .map(|item| item.view_off_air(self.outside(item, Duration::ZERO, now))),
             more: self.planned().is_some(),
             store: match self.sources.reach().is_away() {
                 true => Store::Away,
@@ -334,9 +334,10 @@ impl Playout {
         }
     }
 
-    fn outside(&self, item: &Item, late: Duration) -> Outside {
+    fn outside(&self, item: &Item, late: Duration, now: Instant) -> Outside {
         Outside {
             late,
+            quiet: item.source.queue().quiet(now),
             short: self.watch.is_short(item),
             kept: self.sources.is_kept(&item.object),
         }

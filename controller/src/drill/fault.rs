@@ -221,10 +221,9 @@ impl Fault {
                 thinned: true,
                 ..unnoticed
             },
-            // What was read ahead is played, the slate covers the rest, then the item goes on.
+            // It is opened again while what was read ahead is aired; a busy machine may need longer for that.
             Self::ReaderFrozen => Limits {
-                slate: Duration::ZERO..=s(12),
-                recovery: s(25),
+                slate: Duration::ZERO..=s(2),
                 ..unnoticed
             },
             Self::FolderEmptied | Self::FolderAway => Limits {

@@ -1,10 +1,13 @@
 //! A source that dies, stalls or lies is covered within the session.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use e2e::controller::{Setup, to_one};
 use e2e::media::{self, bad};
+use e2e::pressure::Pressure;
 use e2e::process;
 use e2e::rtmp::Receiver;
 use e2e::s3::{Bucket, Fault};
@@ -21,34 +24,75 @@ fn is_slate(status: &Value) -> bool {
     status["on_air"]["kind"] == "slate"
 }
 
-#[test]
-fn a_killed_source_is_opened_again_where_it_was() {
-    let bucket = Bucket::with(&[("long.mp4", &media::long())]);
-    let receiver = Receiver::start();
-    let controller = Setup::new(bucket.environment())
-        .stream("main", to_one(&receiver.url()))
-        .start();
-    controller.start("main");
-    receiver.wait_for_span(5_000, SOON);
-    let source = controller.ffmpegs("/m/");
-    assert_eq!(source.len(), 1, "one FFmpeg reads the item: {source:#?}");
-    process::signal(source[0].pid, Signal::SIGKILL);
-    receiver.wait_for_span(20_000, Duration::from_secs(60));
-    let status = controller.status("main");
-    assert_eq!(status["on_air"]["item"], "long.mp4", "{status:#}");
-    controller.stop("main");
+/// Keeps every processor busy until it is dropped.
+struct Load(Arc<AtomicBool>);
 
-    let connection = receiver.only_connection();
-    let report = Report::of(&connection.messages);
-    report.assert_decodable();
-    report.assert_no_hole_over(HOLE);
-    let passages = viewer::passages(&connection.messages, &[media::packets(&media::long())]);
-    let shown: usize = passages.iter().map(|p| p.pictures.0).sum();
-    assert!(
-        shown > 480,
-        "it is the item that airs, 20 s of it: {passages:?}"
-    );
-    viewer::assert_continues(&connection.messages, &media::packets(&media::long()), GOP);
+impl Load {
+    fn begin() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..processors {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || while !over.load(Ordering::Relaxed) {});
+        }
+        Self(over)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One is killed and the other hangs, both on a machine that has better things to do.
+#[test]
+fn a_killed_and_a_hanging_source_are_opened_again_where_they_were() {
+    let bucket = Bucket::with(&[("long.mp4", &media::long())]);
+    let ends = [
+        ("killed", Signal::SIGKILL, Receiver::start()),
+        ("hanging", Signal::SIGSTOP, Receiver::start()),
+    ];
+    let setup = Setup::new(bucket.environment()).variable("CACHE_MAX_BYTES", "0");
+    let setup = ends.iter().fold(setup, |setup, (id, _, receiver)| {
+        setup.stream(id, to_one(&receiver.url()))
+    });
+    let controller = setup.start();
+    for (id, _, receiver) in &ends {
+        controller.start(id);
+        receiver.wait_for_span(5_000, SOON);
+    }
+    let (load, pressure, began) = (Load::begin(), Pressure::now(), Instant::now());
+    for (id, signal, _) in &ends {
+        let worker = controller.worker_pid(id);
+        let mut sources = controller.ffmpegs("/m/");
+        sources.retain(|source| source.parent == worker);
+        assert_eq!(sources.len(), 1, "one FFmpeg reads the item: {sources:#?}");
+        process::signal(sources[0].pid, *signal);
+    }
+    for (_, _, receiver) in &ends {
+        receiver.wait_for_span(22_000, Duration::from_secs(60));
+    }
+    drop(load);
+    let slate_allowed = pressure.allows(HOLE);
+    for (id, _, receiver) in &ends {
+        let status = controller.status(id);
+        assert_eq!(status["on_air"]["item"], "long.mp4", "{status:#}");
+        controller.stop(id);
+        let messages = receiver.only_connection().messages;
+        let report = Report::of(&messages);
+        report.assert_decodable();
+        report.assert_no_hole_over(HOLE);
+        let film = media::packets(&media::long());
+        viewer::assert_continues(&messages, &film, GOP);
+        // A start on a busy machine may begin with the slate.
+        let after = messages.iter().position(|it| it.arrived > began);
+        let after = &messages[after.expect("media")..];
+        let slate = Report::of(after).pictures - viewer::shown(after, &[film]).len();
+        eprintln!("{id}: {slate} pictures of the slate");
+        let most = f64::from(media::FPS) * slate_allowed.as_secs_f64();
+        assert!(slate as f64 <= most, "{id}: {slate} pictures of the slate");
+    }
 }
 
 #[test]

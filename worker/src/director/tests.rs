@@ -4,6 +4,7 @@ use super::*;
 
 mod live;
 mod possible;
+mod silent;
 
 fn slot(now: Instant, phase: Phase) -> Slot {
     Slot {
@@ -11,6 +12,7 @@ fn slot(now: Instant, phase: Phase) -> Slot {
         opened: now,
         remaining: None,
         late: Duration::ZERO,
+        quiet: Duration::ZERO,
         continuation: false,
         continued: false,
         progressed: true,
@@ -158,6 +160,7 @@ fn a_dry_source_is_covered_and_taken_back() {
     );
 }
 
+/// Something comes, but nothing to begin with.
 #[test]
 fn a_source_that_stays_dry_is_tried_once_more_and_then_given_up() {
     let now = Instant::now();

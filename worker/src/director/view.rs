@@ -6,6 +6,8 @@ use std::time::Duration;
 use storage::model::report::SlateCause;
 use tokio::time::Instant;
 
+use super::REOPEN_AFTER;
+
 /// What the operator wants on air.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
@@ -82,6 +84,8 @@ pub struct Slot {
     pub remaining: Option<Duration>,
     /// For how long something has been due that is not there; zero when not on air.
     pub late: Duration,
+    /// For how long its reader has had room and got nothing.
+    pub quiet: Duration,
     /// It continues an item that broke off.
     pub continuation: bool,
     /// A continuation of it has been opened before.
@@ -181,9 +185,10 @@ pub enum Why {
     Failed,
     /// It ended before its length, twice at the same place.
     EndedEarly,
-    /// Nothing came for [`STALL_LIMIT`](super::STALL_LIMIT); it is to be tried once more at its position.
+    /// What came within [`STALL_LIMIT`](super::STALL_LIMIT) is nothing to begin with; it is to be tried once
+    /// more at its position.
     StalledOnce,
-    /// Nothing came for [`STALL_LIMIT`](super::STALL_LIMIT), again.
+    /// Nothing to go on with came for [`STALL_LIMIT`](super::STALL_LIMIT), though it was opened again.
     Stalled,
     /// It was not ready within [`OPEN_LIMIT`](super::OPEN_LIMIT).
     OpenTimeout,
@@ -228,6 +233,11 @@ impl Slot {
     /// It is read from the store, although it lies on this machine.
     pub(super) fn is_nearer(&self) -> bool {
         self.kept && !self.from_cache
+    }
+
+    /// Its reader has been without a byte for so long that another is to be tried.
+    pub(super) fn is_silent(&self) -> bool {
+        self.quiet >= REOPEN_AFTER
     }
 
     /// Whether its file can be opened now.

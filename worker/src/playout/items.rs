@@ -21,6 +21,7 @@ const PLAN_EVERY: Duration = Duration::from_secs(1);
 const PLAN_EVERY_AWAY: Duration = Duration::from_millis(250);
 /// Interruptions at one place, with the store reachable, after which it is the item's fault.
 const MAX_INTERRUPTIONS: u32 = 3;
+const BROKE_OFF: &str = "the item broke off; it is opened again there";
 /// Nearer than this is one place, seconds.
 const ONE_PLACE_S: f64 = 0.5;
 
@@ -149,18 +150,22 @@ impl Playout {
             return;
         };
         let start_s = item.broke_off_s();
-        let opened = match item.source.queue().end() {
-            Some(SourceEnd::Interrupted(_)) | None => Opened::AfterOutage,
+        let (opened, why) = match item.source.queue().end() {
+            None => (
+                Opened::AfterOutage,
+                "too little comes of the item; it is opened once more, where it stands",
+            ),
+            Some(SourceEnd::Interrupted(_)) => (Opened::AfterOutage, BROKE_OFF),
             Some(_) => {
                 item.continued = true;
-                Opened::AsContinuation
+                (Opened::AsContinuation, BROKE_OFF)
             }
         };
         tracing::warn!(
             item = %item.object.key,
             at_s = start_s,
             expected_s = item.source.duration_s(),
-            "the item broke off; it is opened again there"
+            "{why}"
         );
         self.next = Some(Self::again(
             &self.sources,

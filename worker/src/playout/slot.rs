@@ -34,6 +34,8 @@ pub(super) enum Opened {
 pub(super) struct Outside {
     /// How overdue it is; zero when not on air.
     pub(super) late: Duration,
+    /// For how long its reader has got nothing.
+    pub(super) quiet: Duration,
     /// It is on air, and has been for long enough to have more in hand than it has.
     pub(super) short: bool,
     /// Its object lies whole on this machine.
@@ -351,6 +353,7 @@ impl Item {
             opened: self.opened_at,
             remaining: self.remaining(),
             late: outside.late,
+            quiet: outside.quiet,
             continuation: self.opened != Opened::Afresh,
             continued: self.continued || self.hopeless,
             progressed: self.past_the_break(),

@@ -9,9 +9,11 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use storage::model::ErrorReport;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::flv::Packet;
 
@@ -106,6 +108,9 @@ pub struct Held {
     audio_header: bool,
     /// Above the bound was reached, and half of it not yet again.
     full: bool,
+    /// The reader has room, and waits for FFmpeg.
+    #[serde(skip)]
+    waits_since: Option<Instant>,
     end: Option<SourceEnd>,
 }
 
@@ -274,6 +279,7 @@ impl SourceQueue {
     pub(super) fn push_all(&self, packets: impl IntoIterator<Item = Packet>) {
         let mut inner = self.lock();
         let was = (inner.packets.is_empty(), inner.is_ready());
+        inner.waits_since = None;
         for packet in packets {
             inner.push(packet);
         }
@@ -289,7 +295,10 @@ impl SourceQueue {
 
     /// Reader: nothing will be added any more. Only the first end counts.
     pub(super) fn finish(&self, end: SourceEnd) {
-        self.lock().end.get_or_insert(end);
+        let mut inner = self.lock();
+        inner.waits_since = None;
+        inner.end.get_or_insert(end);
+        drop(inner);
         self.changed.notify_one();
     }
 
@@ -298,6 +307,17 @@ impl SourceQueue {
         while self.lock().full {
             self.room.notified().await;
         }
+    }
+
+    /// Reader: it has room, and waits for FFmpeg until it adds something.
+    pub(super) fn waits(&self, now: Instant) {
+        self.lock().waits_since = Some(now);
+    }
+
+    /// For how long the reader has had room and got nothing.
+    pub fn quiet(&self, now: Instant) -> Duration {
+        let since = self.lock().waits_since;
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     /// Reader: largest decode time it ever delivered, ms.

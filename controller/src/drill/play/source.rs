@@ -13,7 +13,7 @@ use super::Played;
 use crate::drill::rest;
 use crate::drill::world::World;
 
-/// A source that hangs is given up after 10 s without a packet; read ahead are at most as many.
+/// A source that hangs is replaced when what was read ahead, some 10 s, has been aired.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(30);
 /// About what has been read of an item and was not aired yet.
 const READ_AHEAD: Duration = Duration::from_secs(8);

@@ -17,14 +17,21 @@ fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
         Just(Phase::Ending(End::Interrupted)),
         Just(Phase::Drained(End::Interrupted)),
     ];
-    (phase, any::<[bool; 6]>(), 0_u64..400, 0_u64..60).prop_map(
-        move |(phase, flags, late, left)| {
+    (
+        phase,
+        any::<[bool; 6]>(),
+        0_u64..400,
+        0_u64..60,
+        0_u64..2_000,
+    )
+        .prop_map(move |(phase, flags, late, left, quiet)| {
             let [continuation, continued, progressed, short, kept, from_cache] = flags;
             Slot {
                 phase,
                 opened: now,
                 remaining: Some(Duration::from_secs(left)),
                 late: Duration::from_millis(late),
+                quiet: Duration::from_millis(quiet),
                 continuation,
                 continued,
                 progressed,
@@ -32,8 +39,7 @@ fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
                 kept,
                 from_cache,
             }
-        },
-    )
+        })
 }
 
 fn any_transition() -> impl Strategy<Value = Transition> {

@@ -106,7 +106,7 @@ impl Playout {
     /// The item that waits in the other slot follows the feed, once it can.
     fn replace_current(&mut self, now: Instant) {
         let Some(next) = &self.next else { return };
-        let seen = next.view_off_air(self.outside(next, Duration::ZERO));
+        let seen = next.view_off_air(self.outside(next, Duration::ZERO, now));
         let is_ready = matches!(seen.phase, Phase::Ready | Phase::Ending(_));
         let takes_over = next.opened == Opened::AfterOutage || self.is_over();
         if !is_ready || (self.current.is_some() && !takes_over) {

@@ -13,6 +13,7 @@ use supervise::{Child, ExitReason, Output, Spec};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStderr;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::queue::{SourceEnd, SourceQueue, Tracks};
@@ -240,6 +241,7 @@ impl Job {
         loop {
             let read = async {
                 self.queue.room().await;
+                self.queue.waits(Instant::now());
                 // What is left of the last piece first: a packet keeps the whole piece alive.
                 if buffer.capacity() < READ_BYTES / 8 {
                     buffer.reserve(READ_BYTES);

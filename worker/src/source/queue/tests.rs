@@ -184,3 +184,18 @@ async fn playout_is_woken_by_readiness_and_by_the_end_not_by_every_packet() {
     queue.finish(SourceEnd::Complete);
     queue.changed().await;
 }
+
+#[test]
+fn it_is_quiet_while_the_reader_has_room_and_gets_nothing() {
+    let queue = queue(1 << 20, 4_000);
+    let now = Instant::now();
+    let later = now + Duration::from_secs(3);
+    assert_eq!(queue.quiet(later), Duration::ZERO, "nobody reads");
+    queue.waits(now);
+    assert_eq!(queue.quiet(later), Duration::from_secs(3));
+    queue.push_all([]);
+    assert_eq!(queue.quiet(later), Duration::ZERO, "half a packet came");
+    queue.waits(now);
+    queue.finish(SourceEnd::Complete);
+    assert_eq!(queue.quiet(later), Duration::ZERO, "no more is to come");
+}
