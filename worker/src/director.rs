@@ -375,7 +375,7 @@ fn follow_up(current: &Slot, end: End, view: &View) -> Option<Action> {
     }
     let continues = end == End::Short && current.deserves_continuation();
     match view.next {
-        Some(_) if continues => Some(Action::DropNext(Why::TooEarly)),
+        Some(next) if continues && !next.continuation => Some(Action::DropNext(Why::TooEarly)),
         Some(_) => None,
         None if continues => Some(Action::OpenContinuation),
         None => view.more.then_some(Action::OpenNext),

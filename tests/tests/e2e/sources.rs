@@ -74,7 +74,7 @@ fn a_killed_and_a_hanging_source_are_opened_again_where_they_were() {
         receiver.wait_for_span(22_000, Duration::from_secs(60));
     }
     drop(load);
-    let slate_allowed = pressure.allows(HOLE);
+    let slate_allowed = pressure.allows(Duration::from_secs(1));
     for (id, _, receiver) in &ends {
         let status = controller.status(id);
         assert_eq!(status["on_air"]["item"], "long.mp4", "{status:#}");

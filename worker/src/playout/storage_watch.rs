@@ -8,7 +8,7 @@ use super::Playout;
 use super::slot::Item;
 use crate::director::Air;
 
-/// A reader fills its queue up to twice this before it rests.
+/// A reader that gets what it asks for has twice this in hand, always.
 const SHORT_MS: i64 = 1_500;
 /// By then a queue is full, unless its bytes come slowly.
 const FILLED_AFTER: Duration = Duration::from_secs(2);

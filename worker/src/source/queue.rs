@@ -1,8 +1,8 @@
 //! What a reader has in hand for the air: a queue bounded in bytes and media time.
 //!
 //! One reader fills it, playout empties it; both hold it by `Arc`. Above its bound the reader
-//! stops (the pipe fills, FFmpeg blocks) and goes on below half of it, so both processes work in
-//! bursts and sleep between them. Each side is woken only when something changed for it: the
+//! stops (the pipe fills, FFmpeg blocks) and goes on below three quarters of it, so both processes work in
+//! bursts and sleep between them, and a reader that gets nothing any more is known with that in hand. Each side is woken only when something changed for it: the
 //! reader when there is room again, playout when the source becomes ready, has something again
 //! after it had nothing, or ends.
 
@@ -106,7 +106,7 @@ pub struct Held {
     tracks: Option<Tracks>,
     video_header: bool,
     audio_header: bool,
-    /// Above the bound was reached, and half of it not yet again.
+    /// Above the bound was reached, and three quarters of it not yet again.
     full: bool,
     /// The reader has room, and waits for FFmpeg.
     #[serde(skip)]
@@ -326,7 +326,7 @@ impl SourceQueue {
     }
 
     fn tell_reader(&self, mut inner: MutexGuard<'_, Held>) {
-        if inner.full && inner.is_below_half(self.bounds) {
+        if inner.full && inner.has_room(self.bounds) {
             inner.full = false;
             drop(inner);
             self.room.notify_one();
@@ -379,8 +379,8 @@ impl Held {
         self.bytes >= bounds.bytes || self.buffered_ms() >= bounds.media_ms
     }
 
-    fn is_below_half(&self, bounds: QueueBounds) -> bool {
-        self.bytes < bounds.bytes / 2 && self.buffered_ms() < bounds.media_ms / 2
+    fn has_room(&self, bounds: QueueBounds) -> bool {
+        self.bytes < bounds.bytes / 4 * 3 && self.buffered_ms() < bounds.media_ms / 4 * 3
     }
 
     fn is_ready(&self) -> bool {

@@ -76,6 +76,19 @@ fn a_reader_that_gets_on_by_itself_keeps_the_air() {
 }
 
 #[test]
+fn one_that_turns_out_to_have_broken_off_is_not_opened_a_third_time() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Current);
+    view.current = Some(slot(now, Phase::Ending(End::Short)));
+    view.next = Some(continuation(now, Phase::Opening));
+    assert_eq!(director.step(now, &view), None);
+    view.current = Some(slot(now, Phase::Drained(End::Short)));
+    view.next = Some(continuation(now, Phase::Ready));
+    assert_eq!(director.step(now, &view), Some(Action::CutToNext));
+}
+
+#[test]
 fn the_slate_covers_what_takes_longer_and_the_first_that_delivers_goes_on() {
     let now = Instant::now();
     for (current, next, action) in [
