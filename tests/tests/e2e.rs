@@ -24,6 +24,8 @@ mod faults_machine;
 mod faults_network;
 #[path = "e2e/ffmpeg_versions.rs"]
 mod ffmpeg_versions;
+#[path = "e2e/frozen.rs"]
+mod frozen;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/live.rs"]

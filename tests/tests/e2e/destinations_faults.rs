@@ -94,7 +94,12 @@ impl SelfSigned {
 }
 
 /// Waits until the log says that `destination` failed as `kind`; gives the event.
-fn told(controller: &Controller, destination: &str, kind: &str, limit: Duration) -> Value {
+pub(super) fn told(
+    controller: &Controller,
+    destination: &str,
+    kind: &str,
+    limit: Duration,
+) -> Value {
     wait::within(limit, || failure(controller, destination, kind)).unwrap_or_else(|| {
         panic!(
             "{destination}: no {kind} within {limit:?}\n{:#}",
@@ -104,7 +109,7 @@ fn told(controller: &Controller, destination: &str, kind: &str, limit: Duration)
 }
 
 /// How long after `since` the worker wrote `event`.
-fn logged(event: &Value, since: SystemTime) -> Duration {
+pub(super) fn logged(event: &Value, since: SystemTime) -> Duration {
     let at = event["timestamp"].as_str().and_then(|at| at.parse().ok());
     let at: jiff::Timestamp = at.unwrap_or_else(|| panic!("an instant: {event:#}"));
     let after = SystemTime::from(at).duration_since(since);
