@@ -12,13 +12,11 @@ pub mod drill;
 pub mod media;
 pub mod workers;
 
-/// A line for whoever called.
-#[expect(
-    clippy::print_stdout,
-    reason = "what a subcommand was asked for goes to standard output, not into the log"
-)]
+use std::io::Write;
+
+/// A line for whoever called, on standard output. Who has stopped to read, as `head` does, breaks nothing off.
 pub(crate) fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+    let _nobody_reads = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// `1536` → `1.5 KiB`.

@@ -6,7 +6,7 @@
 //! ```
 //! Safe on a machine that has something on air: it starts a controller of its own on directories and
 //! loopback ports of its own, and signals only processes that it holds by pidfd and knows to descend
-//! from that controller. Ctrl-C undoes all of it.
+//! from that controller. Ctrl-C undoes all of it, and what a drill leaves that is killed its [`warden`] ends.
 
 pub mod clips;
 pub mod family;
@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod rest;
 pub mod soak;
 pub mod verdict;
+pub mod warden;
 pub mod world;
 
 use std::collections::BTreeSet;

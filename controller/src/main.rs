@@ -11,6 +11,7 @@ use controller::cli::media::MediaCommand;
 use controller::cli::workers::WorkersCommand;
 use controller::cli::{check, demo, media, workers};
 use controller::config::{Config, Flags, LogFormat, Logging, Place, ProcessVars};
+use controller::drill::warden;
 use supervise::cgroup::Delegated;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
@@ -97,6 +98,9 @@ fn run(runtime: &Runtime, cli: Cli, place: &Place) -> ExitCode {
             Ok(layout) => worded(runtime.block_on(workers::run(&layout, command))),
             Err(errors) => fail(&errors.to_string(), USAGE),
         };
+    }
+    if matches!(&command, Command::Drill(args) if args.warden) {
+        return worded(runtime.block_on(warden::watch()));
     }
     let config = match Config::read(&cli.flags, vars, place) {
         Ok(config) => config,

@@ -115,23 +115,32 @@ fn a_short_soak_loses_nothing_and_leaves_nothing() {
 }
 
 #[test]
-fn an_interrupted_drill_leaves_nothing_behind() {
+fn a_drill_that_is_interrupted_or_killed_leaves_nothing_behind() {
     let _alone = alone();
-    let temporary = tempfile::tempdir().unwrap();
-    let mut command = process::command(binary("stream-controller"));
-    command.args(["drill", "--only", "operator-slate", "--seconds", "600"]);
-    command.env("WORKER_BIN", binary("stream-worker"));
-    command
-        .env("STATE_DIR", temporary.path())
-        .env("TMPDIR", temporary.path());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut drill = Child::spawn(&mut command);
-    let mark = temporary.path();
-    let workers = || process::workers(&process::family(None, mark)).len();
-    e2e::wait::until("its worker is there", Duration::from_secs(60), || {
-        (workers() == 1).then_some(())
-    });
-    drill.signal(Signal::SIGINT);
-    assert_ne!(drill.wait(Duration::from_secs(30)).code(), Some(0));
-    assert_nothing_left(mark);
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut command = process::command(binary("stream-controller"));
+        command.args(["drill", "--only", "operator-slate", "--seconds", "600"]);
+        command.env("WORKER_BIN", binary("stream-worker"));
+        command
+            .env("STATE_DIR", temporary.path())
+            .env("TMPDIR", temporary.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut drill = Child::spawn(&mut command);
+        let mark = temporary.path();
+        let workers = || process::workers(&process::family(None, mark)).len();
+        e2e::wait::until("its worker is there", Duration::from_secs(60), || {
+            (workers() == 1).then_some(())
+        });
+        drill.signal(signal);
+        assert_ne!(drill.wait(Duration::from_secs(30)).code(), Some(0));
+        if signal == Signal::SIGKILL {
+            e2e::wait::until("all of it is gone", Duration::from_secs(30), || {
+                let processes = process::family(None, mark).len();
+                let files = std::fs::read_dir(mark).unwrap().count();
+                (processes + files == 0).then_some(())
+            });
+        }
+        assert_nothing_left(mark);
+    }
 }

@@ -39,6 +39,9 @@ pub struct DrillArgs {
     /// Repeats a soak's faults [default: another one each time]
     #[arg(long, requires = "soak")]
     seed: Option<u64>,
+    /// Ends what is left of the drill that started this
+    #[arg(long, hide = true, exclusive = true)]
+    pub warden: bool,
 }
 
 /// Runs it; whether everything stayed within its limits.

@@ -31,6 +31,7 @@ use super::family::{self, Member};
 use super::lateness::Lateness;
 use super::measure::Programme;
 use super::rest;
+use super::warden::Warden;
 use crate::config::Config;
 
 /// How often a state is looked at.
@@ -39,10 +40,12 @@ const POLL: Duration = Duration::from_millis(50);
 const ON_AIR_WITHIN: Duration = Duration::from_secs(60);
 /// Pictures this young are pictures that flow.
 const FLOWING: Duration = Duration::from_millis(600);
-const GRACE: Grace = Grace {
+/// Of what is to end: a worker ends its own processes within ten.
+pub(super) const GRACE: Grace = Grace {
     again_after: Duration::from_secs(12),
     kill_after: Duration::from_secs(15),
 };
+
 /// See the module.
 #[derive(Debug)]
 pub struct World {
@@ -57,13 +60,14 @@ pub struct World {
     /// How late the machine is.
     pub lateness: Lateness,
     recipe: Recipe,
+    warden: Warden,
     directory: TempDir,
 }
 
 // === impl World ===
 
 impl World {
-    /// Makes everything but the controller: nothing runs yet that would outlive this process.
+    /// Makes everything but the controller.
     ///
     /// # Errors
     /// In words for the operator.
@@ -73,9 +77,10 @@ impl World {
             .tempdir()
             .context("cannot make a temporary directory")?;
         let root = directory.path();
+        let warden = Warden::start(root).await?;
         let layout = Layout {
             state_dir: root.join("state"),
-            runtime_dir: root.join("run"),
+            runtime_dir: runtime_dir(root),
             cache_dir: root.join("cache"),
         };
         layout.create()?;
@@ -89,6 +94,7 @@ impl World {
             lateness: Lateness::watch(&config.ffmpeg_bin),
             recipe: Recipe::of(config, &layout, &media, root)?,
             layout,
+            warden,
             directory,
         };
         for number in 1..=channels {
@@ -306,7 +312,13 @@ impl World {
         if let Some(controller) = self.controller.take() {
             controller.interrupt().await?;
         }
-        self.end_workers().await
+        self.end_workers().await?;
+        let Self {
+            warden, directory, ..
+        } = self;
+        directory.close()?;
+        warden.dismiss().await;
+        Ok(())
     }
 
     /// Ends what has outlived its controller.
@@ -331,6 +343,11 @@ impl World {
         storage::atomic::write(&self.layout.config_file(), text.as_bytes())?;
         Ok(())
     }
+}
+
+/// Of a drill in `directory`: arguments of everything it has started hold this.
+pub(super) fn runtime_dir(directory: &Path) -> PathBuf {
+    directory.join("run")
 }
 
 fn one(mut found: Vec<Member>, what: &str) -> anyhow::Result<Watched> {
