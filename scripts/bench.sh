@@ -8,5 +8,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+case ${1-} in
+  -h | --help)
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
+esac
+for part in "$@"; do
+  case $part in
+    cost | picture | calls | hooks | live) ;;
+    *)
+      echo "bench.sh: there is no part $part; see --help" >&2
+      exit 64
+      ;;
+  esac
+done
+
 cargo build --locked --release --package worker --package controller --package e2e --bins
 exec "${CARGO_TARGET_DIR:-target}/release/bench" "$@"

@@ -12,11 +12,11 @@ HERE=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 . "$HERE/lib/api.sh"
 
 AS_JSON=no
-if [ "${1-}" = --json ]; then
-    AS_JSON=yes
-    shift
-fi
-parse_stream_id "$@"
+ARGUMENTS=()
+for argument in "$@"; do
+    if [ "$argument" = --json ]; then AS_JSON=yes; else ARGUMENTS+=("$argument"); fi
+done
+parse_stream_id "${ARGUMENTS[@]}"
 
 get() {
     request GET "$1"

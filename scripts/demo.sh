@@ -2,7 +2,8 @@
 # Puts a channel on air whose picture can be watched in a browser. Needs Rust; the rest it brings.
 #
 #   ./scripts/demo.sh             until Ctrl-C
-#   ./scripts/demo.sh --check     ends with 0 as soon as a picture was decoded from the preview
+#   ./scripts/demo.sh --check     ends with 0 as soon as a picture was decoded from the preview, with 1
+#                                 and the reason when none comes
 #
 # Own files go into media/ (DEMO_MEDIA_DIR); when it is empty, a few clips are made. Everything else is
 # in .demo/ (DEMO_STATE_DIR). CONTROLLER_BIND is the address, 127.0.0.1:8080 unless set. The build is the
@@ -107,7 +108,10 @@ main() {
       sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
-    *) fail "unknown argument $1; see --help" ;;
+    *)
+      printf 'demo.sh: unknown argument %s; see --help\n' "$1" >&2
+      exit 64
+      ;;
   esac
   install_missing
   say 'building (the first time takes some minutes)'

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs or upgrades stream-controller as a systemd service. Run as root, as often as you like.
 #
-#   scripts/install.sh                 from the binaries in target/release
+#   scripts/install.sh                 from the binaries in target/release; run from an installed
+#                                      release, it is that release again: for changed settings
 #   scripts/install.sh --bin-dir DIR   from the binaries in DIR
 #   scripts/install.sh --rollback      back to the release before this one
 #   scripts/install.sh --dry-run …     show each step, change nothing
@@ -12,7 +13,9 @@
 #   /etc/stream-controller/stream-controller.env    settings and secrets, 0600; never overwritten
 #   /var/lib/stream-controller           configuration, state, logs, local media; user stream
 # Streams stay on air during an upgrade or rollback: running workers keep their old binary until
-# their stream is restarted.
+# scripts/upgrade.sh puts the installed one in, on air, or their stream is restarted.
+#
+# Exits 0 done, 1 failed (told why; what was installed before stays), 64 not called as above.
 set -euo pipefail
 HERE=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 # shellcheck source=lib/env.sh
@@ -28,6 +31,7 @@ readonly ENV_FILE=$ETC/stream-controller.env
 readonly KEPT_RELEASES=3
 
 BIN_DIR=$SOURCE/target/release
+[ ! -x "$SOURCE/bin/stream-controller" ] || BIN_DIR=$SOURCE/bin
 DRY_RUN=no
 ROLLBACK=no
 START=yes
@@ -109,6 +113,16 @@ create_env_file() {
     mv "$ENV_FILE.new" "$ENV_FILE"
 }
 
+# Checksums of all that a release consists of.
+content() {
+    sha256sum <"$BIN_DIR/stream-controller"
+    sha256sum <"$BIN_DIR/stream-worker"
+    (
+        cd "$SOURCE"
+        find scripts docs deploy systemd .env.example -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    )
+}
+
 # Copies the release and makes it current. Its name is its content, so the same one is found again.
 install_release() {
     local binary version sum release
@@ -116,7 +130,7 @@ install_release() {
         [ -x "$BIN_DIR/$binary" ] || fail 1 "no $BIN_DIR/$binary: run cargo build --release first"
     done
     version=$("$BIN_DIR/stream-controller" --version | awk '{print $2}')
-    sum=$(cat "$BIN_DIR"/stream-{controller,worker} | sha256sum)
+    sum=$(content | sha256sum)
     release=releases/$version-${sum:0:12}
     if [ ! -d "$OPT/$release" ]; then
         say "release: $OPT/$release"

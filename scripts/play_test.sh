@@ -6,7 +6,7 @@
 #   scripts/play_test.sh rtsp://127.0.0.1:8554/live/main/out
 #   scripts/play_test.sh rtmp://127.0.0.1:1935/live/main/out
 #
-#   0 it plays   1 nothing, or no picture, within the time
+#   0 it plays   1 nothing, or no picture, within the time   64 not called as above
 set -euo pipefail
 HERE=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 # shellcheck source=lib/env.sh
@@ -18,9 +18,11 @@ case ${1-} in
     [ -n "${1-}" ] || exit "$EXIT_USAGE"
     exit 0
     ;;
+-*) fail "$EXIT_USAGE" "unknown option $1; see --help" ;;
 esac
 need ffprobe timeout awk
 URL=$1 SECONDS_LONG=${2-10}
+[[ $SECONDS_LONG =~ ^[1-9][0-9]{0,5}$ ]] || fail "$EXIT_USAGE" "$SECONDS_LONG is not a number of seconds"
 OPTIONS=()
 case $URL in
 rtsp://*) OPTIONS=(-rtsp_transport tcp) ;;

@@ -23,6 +23,7 @@ case ${1-} in
 esac
 need ffmpeg
 URL=$1 SECONDS_LONG=${2-60} SIZE=${SIZE:-1280x720} RATE=${RATE:-30}
+[[ $SECONDS_LONG =~ ^[1-9][0-9]{0,5}$ ]] || fail "$EXIT_USAGE" "$SECONDS_LONG is not a number of seconds"
 case $URL in
 rtmp://* | rtmps://*) OUTPUT=(-f flv) ;;
 rtsp://*) OUTPUT=(-f rtsp -rtsp_transport tcp) ;;

@@ -11,13 +11,21 @@ cd "$(dirname "$0")/.."
 
 minutes=30
 arguments=()
+usage() {
+  echo "soak.sh: $1; see --help" >&2
+  exit 64
+}
 while [ $# -gt 0 ]; do
   case $1 in
-    --minutes) minutes=${2:?"--minutes wants a number"}; shift 2 ;;
-    --streams | --seed | --only) arguments+=("$1" "${2:?"$1 wants a value"}"); shift 2 ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "soak.sh: unknown argument $1; see --help" >&2; exit 64 ;;
+    -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    --minutes | --streams | --seed | --only) [ -n "${2-}" ] || usage "$1 wants a value" ;;
+    *) usage "unknown argument $1" ;;
   esac
+  case $1 in
+    --minutes) minutes=$2 ;;
+    *) arguments+=("$1" "$2") ;;
+  esac
+  shift 2
 done
 
 cargo build --locked --release --package worker --package controller --bins

@@ -10,6 +10,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+case ${1-} in
+  -h | --help)
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
+  -*)
+    echo "test.sh: unknown option $1; see --help" >&2
+    exit 64
+    ;;
+esac
+
 say() { printf '\n== %s\n' "$*"; }
 
 as_root() {

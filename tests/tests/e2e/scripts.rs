@@ -1,10 +1,12 @@
 //! The operator's scripts against a live controller.
 
+use std::fs;
 use std::time::Duration;
 
-use e2e::controller::{Setup, to_one};
+use e2e::controller::{Setup, repository, to_one};
 use e2e::media;
 use e2e::nginx::free_address;
+use e2e::process;
 use e2e::rtmp::Receiver;
 use serde_json::json;
 
@@ -60,4 +62,34 @@ fn health_sh_tells_by_its_exit_code() {
     health(&controller, 2);
     controller.kill();
     health(&controller, 3);
+}
+
+#[test]
+fn every_script_explains_itself_and_refuses_what_it_does_not_know() {
+    let mut scripts = 0;
+    for entry in fs::read_dir(repository().join("scripts"))
+        .unwrap()
+        .flatten()
+    {
+        if !entry.path().is_file() {
+            continue;
+        }
+        scripts += 1;
+        let path = entry.path().display().to_string();
+        let run = |argument| process::run(&path, &[argument], Duration::from_secs(20)).unwrap();
+        let (help, refused) = (run("--help"), run("--no-such-option"));
+        let said = String::from_utf8_lossy(&help.stdout).into_owned();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(
+            help.status.success() && said.contains(&name),
+            "{path}: {said}"
+        );
+        assert!(!said.contains("set -euo"), "{path}: {said}");
+        assert_eq!(refused.status.code(), Some(64), "{path}");
+        assert!(
+            refused.stdout.is_empty() && !refused.stderr.is_empty(),
+            "{path}"
+        );
+    }
+    assert!(scripts >= 15, "{scripts}");
 }
