@@ -20,9 +20,9 @@ def on_air:
   if . == null then "nothing"
   else
     (.kind + (if .item then " " + .item else "" end))
-    + (if .kind == "slate" then ""
-       else "  " + (.position_s | clock) + (if .duration_s then " of " + (.duration_s | clock) else "" end)
-       end)
+    + (if .kind == "programme" then
+         "  " + (.position_s | clock) + (if .duration_s then " of " + (.duration_s | clock) else "" end)
+       else " for \(.since | ago)" end)
     + (if .fit.how then "  (\(.fit.how))" else "" end)
     + (if .reason then ", because \(.reason)" else "" end)
     + (if .next then "; next \(.next)" else "" end)
@@ -42,13 +42,19 @@ def live_input:
   + (if .state == "ready" and .media then ", \(.media)" + (if .copied == false then ", transcoded" else "" end) else "" end)
   + (if .from then "  " + .from else "" end);
 
+# Whether the stream's error is that of a destination, or of its programme, which has a line of its own.
+def told_below: .error as $error
+  | any(.programme.error, (.destinations[] | select(.state != "live") | .error);
+        . != null and .message != "" and .type == $error.type
+        and (.message as $message | $error.message | endswith($message)));
+
 (if has("streams") then .streams[] else . end)
 | "",
   "\(.stream_id): \(.state) for \(.since | ago)"
     + (if .pid then ", pid \(.pid)" else "" end)
     + (if .restarts > 0 then ", \(.restarts) restart(s)" else "" end)
     + (if .next_restart_at then ", next start in \(.next_restart_at | until)" else "" end),
-  (select(.error) | .error | rows("error")),
+  (select(.error and (told_below | not)) | .error | rows("error")),
   (select(.restart_needed) | "the new format applies after scripts/restart.sh" | row("note")),
   (select(.state != "stopped") | .on_air | on_air | row("on air")),
   (.destinations[]

@@ -80,7 +80,7 @@ fn begin(job: &Path) -> ExitCode {
     };
     let layout = job.layout();
     let (stream_id, generation) = (job.stream_id.clone(), job.generation);
-    tracing::info!(stream = %stream_id, generation, version = env!("CARGO_PKG_VERSION"), "starting");
+    tracing::info!(stream_id = %stream_id, generation, version = env!("CARGO_PKG_VERSION"), "starting");
     let exit = supervise::spawner_here(|| {
         let played = runtime().and_then(|runtime| {
             let exit = runtime.block_on(play_until_asked(generation, |shutdown| async {
@@ -268,7 +268,7 @@ fn leave_record(layout: &Layout, stream_id: &StreamId, exit: &WorkerExit) {
         // A job that is gone is not mistaken for one whose worker crashed.
         drop(std::fs::remove_file(layout.job(stream_id)));
     }
-    tracing::info!(stream = %stream_id, code = exit.code, "ended");
+    tracing::info!(stream_id = %stream_id, code = exit.code, "ended");
 }
 
 #[expect(clippy::print_stderr, reason = "there is no log yet")]

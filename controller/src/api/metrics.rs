@@ -16,14 +16,18 @@ use crate::registry::Registry;
 use crate::stream::StreamStatus;
 
 const STATES: [(ObservedState, &str); 7] = [
-    (ObservedState::Stopped, "stopped"),
-    (ObservedState::Starting, "starting"),
-    (ObservedState::Running, "running"),
-    (ObservedState::Degraded, "degraded"),
-    (ObservedState::Stopping, "stopping"),
-    (ObservedState::Backoff, "backoff"),
-    (ObservedState::Error, "error"),
+    named(ObservedState::Stopped),
+    named(ObservedState::Starting),
+    named(ObservedState::Running),
+    named(ObservedState::Degraded),
+    named(ObservedState::Stopping),
+    named(ObservedState::Backoff),
+    named(ObservedState::Error),
 ];
+
+const fn named(state: ObservedState) -> (ObservedState, &'static str) {
+    (state, state.as_str())
+}
 
 const ON_AIR: [(OnAirKind, &str); 3] = [
     (OnAirKind::Programme, "programme"),

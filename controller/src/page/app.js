@@ -17,6 +17,7 @@ let streamId = null;       // the stream shown
 let status = null;         // its last status
 let statusAt = 0;          // when that came, for the clock between events
 let following = null;      // AbortController of its event stream
+let shownTab = null;       // the stream whose tab was last brought into view
 
 // --- calls -----------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ function fill(parent, children) {
 function linked(health) {
   $('link').classList.toggle('lost', health.status !== 'ok');
   $('link').textContent = health.status === 'ok'
-    ? `v${health.version} · up ${span(health.uptime_s)}`
+    ? `v${health.version} · up ${lasting(health.uptime_s)}`
     : health.problem ?? 'recovering…';
 }
 
@@ -169,6 +170,7 @@ function showTabs(streams) {
   $('none').hidden = streams.length > 0;
   $('main').hidden = streams.length === 0;
   $('here').textContent = location.origin;
+  $('token-header').hidden = !headers().Authorization;
   if (!streams.some((s) => s.stream_id === streamId) && streams.length > 0) {
     const wanted = decodeURIComponent(location.hash.slice(1));
     choose((streams.find((s) => s.stream_id === wanted) ?? streams[0]).stream_id);
@@ -179,6 +181,10 @@ function showTabs(streams) {
     tab.setAttribute('aria-current', s.stream_id === streamId);
     return tab;
   }));
+  if (shownTab === streamId) return;
+  shownTab = streamId;
+  // On a phone it may lie beyond the edge.
+  $('tabs').querySelector('[aria-current="true"]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
 }
 
 function show(next) {
@@ -200,8 +206,9 @@ function showState() {
   $('state').textContent = STATE_TEXT[state] ?? state;
   $('mark').classList.toggle('on', state === 'running' || state === 'degraded');
   document.title = `${STATE_TEXT[state] ?? state} · ${streamId}`;
-  // What a destination or the slate says of itself need not be said twice.
-  const elsewhere = [...status.destinations.map((to) => to.error?.message), status.on_air?.reason];
+  // What a destination or the slate says of itself need not be said twice. A live destination's card is silent.
+  const failed = status.destinations.filter((to) => to.state !== 'live');
+  const elsewhere = [...failed.map((to) => to.error?.message), status.on_air?.reason];
   const said = error && elsewhere.some((text) => text && error.message.endsWith(text));
   $('error').hidden = !error || said || state === 'stopped';
   fill($('error'), troubleText(error));
@@ -261,7 +268,7 @@ function showDestinations() {
       element('div', 'url', to.url),
       element('div', 'numbers',
         number('Bitrate', `${(to.bitrate_kbps / 1000).toFixed(2)} Mb/s`),
-        number('Sent', span(to.sent_media_s)),
+        number('Sent', lasting(to.sent_media_s)),
         number('Retries', retry),
         to.dropped_frames > 0 ? number('Dropped', `${to.dropped_frames} frames`) : null),
       to.error && to.state !== 'live' ? element('p', 'trouble', ...troubleText(to.error)) : null,
@@ -286,7 +293,9 @@ function showActions() {
   $('skip').disabled = !on || kind !== 'programme';
   $('slate').hidden = kind === 'slate';
   $('slate').disabled = !on;
-  $('programme').hidden = kind !== 'slate' && kind !== 'live';
+  // A slate that stands in for something goes by itself.
+  const taken = ['operator', 'card', 'live_lost'].includes(status.on_air?.slate);
+  $('programme').hidden = kind !== 'live' && !taken;
   $('programme').disabled = !on;
 }
 
@@ -297,7 +306,7 @@ function troubleText(error) {
 /** Between two events the clock goes on by itself. */
 function tick() {
   if (!status) return;
-  $('since').textContent = `for ${span((Date.now() - Date.parse(status.since)) / 1000)}`;
+  $('since').textContent = `for ${lasting(ago(status.since))}`;
   const air = status.on_air;
   if (!air) {
     $('clock').textContent = '';
@@ -307,10 +316,15 @@ function tick() {
   const passed = (performance.now() - statusAt) / 1000;
   const length = air.duration_s;
   const at = Math.min(air.position_s + passed, length ?? Infinity);
-  $('clock').textContent = length ? `${span(at)} / ${span(length)}` : span(at);
+  // A feed and the slate have no position, only a beginning.
+  if (length) $('clock').textContent = `${span(at)} / ${span(length)}`;
+  else $('clock').textContent = air.kind === 'programme' ? span(at) : `for ${lasting(ago(air.since))}`;
   $('progress-fill').style.width = length ? `${(100 * at / length).toFixed(2)}%` : '100%';
 }
 
+const ago = (timestamp) => (Date.now() - Date.parse(timestamp)) / 1000;
+
+/** A place in a file, or its length. */
 function span(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   const two = (n) => String(n).padStart(2, '0');
@@ -319,6 +333,15 @@ function span(seconds) {
   const clock = `${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
   if (days > 0) return `${days} d ${hours}:${clock}`;
   return hours > 0 ? `${hours}:${clock}` : clock;
+}
+
+/** How long something has lasted. */
+function lasting(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
 }
 
 const time = (timestamp) => new Date(timestamp).toLocaleTimeString();

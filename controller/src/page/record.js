@@ -73,7 +73,7 @@ function percent(share) {
 }
 
 function short(seconds) {
-  return seconds < 60 ? `${Math.round(seconds * 10) / 10} s` : span(seconds);
+  return seconds < 60 ? `${Math.round(seconds * 10) / 10} s` : lasting(seconds);
 }
 
 addEventListener('DOMContentLoaded', watchRecord);

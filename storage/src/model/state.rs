@@ -85,3 +85,18 @@ pub enum ObservedState {
     /// Given up; the error says what to do.
     Error,
 }
+
+impl ObservedState {
+    /// Its name, everywhere a person meets it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
+            Self::Backoff => "backoff",
+            Self::Error => "error",
+        }
+    }
+}

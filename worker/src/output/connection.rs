@@ -371,8 +371,7 @@ impl Course {
         let Some(UnderWay { pace, .. }) = &self.under_way else {
             return Duration::ZERO;
         };
-        let due = queue.front_dts_ms().map(|dts_ms| pace.due(dts_ms));
-        let here = due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        let here = queue.overdue(|dts_ms| pace.due(dts_ms), now);
         let unacked = delivery.map_or(0, |delivery| delivery.unacked_bytes);
         let there_s = unacked as f64 * 8.0 / 1000.0 / f64::from(kbps.max(1));
         here + Duration::from_secs_f64(there_s.min(BEHIND_AT_MOST_S))

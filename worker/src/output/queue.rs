@@ -15,8 +15,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::flv::Headers;
 use crate::flv::Packet;
@@ -164,6 +166,17 @@ impl Queue {
     pub fn stay_behind(&self) {
         let mut backlog = self.backlog();
         backlog.limit_ms = LIMIT_MS + backlog.span_ms();
+    }
+
+    /// For how long the front has been waiting beyond the time at which it was `due`. What was late
+    /// when it came, because a feed is slower than the clock, waits no longer than what is queued lasts.
+    pub fn overdue(&self, due: impl Fn(i64) -> Instant, now: Instant) -> Duration {
+        let Some(dts_ms) = self.front_dts_ms() else {
+            return Duration::ZERO;
+        };
+        let queued = u64::try_from(self.backlog().span_ms()).unwrap_or(0);
+        let late = now.saturating_duration_since(due(dts_ms));
+        late.min(Duration::from_millis(queued))
     }
 
     /// Decode time of the first entry that has one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use storage::model::report::PreviewState;
-use storage::model::{ErrorReport, StreamRecord};
+use storage::model::{ErrorReport, ObservedState, StreamRecord};
 use tokio::time::Instant;
 
 use super::Driver;
@@ -18,12 +18,22 @@ impl Driver {
     /// Tells what has changed, to watchers at once and to the state file when it is worth a write.
     pub(super) fn publish(&mut self) {
         let observed = self.life.observed();
+        let error = self.error();
         if observed != self.record.observed {
-            tracing::info!(stream_id = %self.id, from = ?self.record.observed, to = ?observed, "state");
+            // What ended a worker has a line of its own; what degrades the stream only the stream's log has.
+            let degraded = observed == ObservedState::Degraded;
+            let why = error.as_ref().filter(|_| degraded);
+            tracing::info!(
+                stream_id = %self.id,
+                from = self.record.observed.as_str(),
+                to = observed.as_str(),
+                why = why.map(|error| error.message.as_str()),
+                "state"
+            );
             self.record.observed = observed;
             self.record.since = Timestamp::now();
         }
-        self.record.error = self.error();
+        self.record.error = error;
         self.record.failures = self.restarts.failures();
         self.remember();
         let status = self.current();

@@ -138,6 +138,26 @@ fn a_header_that_was_dropped_is_told_with_what_follows() {
     assert!(again.is_empty(), "it is told once");
 }
 
+#[tokio::test]
+async fn a_queue_nobody_takes_from_is_overdue_and_a_feed_that_comes_late_is_not() {
+    let (queue, now) = (Queue::new(headers(1)), Instant::now());
+    queue.flow();
+    let thirteen_s_ago = |_| now - Duration::from_secs(13);
+    assert_eq!(queue.overdue(thirteen_s_ago, now), Duration::ZERO);
+    play(&queue, 0..2, 100);
+    let late = queue.overdue(thirteen_s_ago, now);
+    assert!(
+        late < Duration::from_millis(100),
+        "late by itself: {late:?}"
+    );
+    play(&queue, 2..101, 100);
+    let waits = queue.overdue(
+        |dts_ms| now - Duration::from_millis(4_000 - dts_ms as u64),
+        now,
+    );
+    assert_eq!(waits, Duration::from_secs(4));
+}
+
 #[test]
 fn the_first_keyframe_after_a_mark_is_the_join() {
     let queue = Queue::new(headers(1));
