@@ -50,6 +50,7 @@ mod schema;
 mod streams;
 mod upgrade;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -103,9 +104,12 @@ pub struct Parts {
     pub closing: CancellationToken,
 }
 
-/// What handlers take out of the router.
+/// What handlers take out of the router, which copies it for every request and layer.
 #[derive(Debug, Clone)]
-struct Shared {
+struct Shared(Arc<State>);
+
+#[derive(Debug)]
+struct State {
     parts: Parts,
     layout: Layout,
     prober: Prober,
@@ -123,7 +127,7 @@ pub fn router(config: &Config, parts: Parts) -> Router {
     schema::complete(&mut document);
     let local_media = local_media::router(&parts.store);
     let cache_dir = media::dir(&config.layout.cache_dir);
-    let shared = Shared {
+    let shared = Shared(Arc::new(State {
         prober: Prober::start(
             config.ffprobe_bin.clone(),
             parts.media_server.clone(),
@@ -133,7 +137,7 @@ pub fn router(config: &Config, parts: Parts) -> Router {
         started: Started(Instant::now()),
         document: Rendered::of(&document),
         parts,
-    };
+    }));
     let api = guarded
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .route_layer(from_fn_with_state(gate.clone(), auth::check_token))
@@ -143,10 +147,14 @@ pub fn router(config: &Config, parts: Parts) -> Router {
         .layer(from_fn(envelope::limit_time))
         .with_state(shared);
     // An upload may take hours and be large: neither limit is for it, and its address is its token.
-    api.merge(local_media)
-        .layer(from_fn_with_state(gate, auth::check_caller))
-        .layer(cors(&config.cors_origins))
-        .layer(from_fn(envelope::envelope))
+    let api = api
+        .merge(local_media)
+        .layer(from_fn_with_state(gate, auth::check_caller));
+    let api = match config.cors_origins.as_slice() {
+        [] => api,
+        origins => api.layer(cors(origins)),
+    };
+    api.layer(from_fn(envelope::envelope))
 }
 
 /// Without a token even when there is one: probes, and a page that can then ask for it.
@@ -197,7 +205,7 @@ fn guarded_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(schema::openapi))
 }
 
-/// Off unless origins are named: the layer then adds nothing to any answer.
+/// For pages of other origins, where any are named.
 fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().map(|origin| {
         HeaderValue::from_str(origin).expect("origins are checked when the settings are read")
@@ -214,7 +222,7 @@ macro_rules! part {
     ($type:ty, $($field:ident).+) => {
         impl FromRef<Shared> for $type {
             fn from_ref(shared: &Shared) -> Self {
-                shared.$($field).+.clone()
+                shared.0.$($field).+.clone()
             }
         }
     };

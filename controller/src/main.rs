@@ -76,6 +76,12 @@ fn main() -> ExitCode {
             return fail(&message, OS_ERROR);
         }
     };
+    if matches!(
+        cli.command,
+        None | Some(Command::Serve | Command::Demo | Command::Drill(_))
+    ) {
+        supervise::priority::lead();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -34,6 +34,8 @@ pub struct Spec {
     /// Control group it is in from its first instruction, see [`crate::cgroup::Cgroup::entrance`];
     /// `None`: this process's.
     pub cgroup: Option<OwnedFd>,
+    /// When it gets its turn where cores are short.
+    pub priority: Priority,
 }
 
 /// Where standard input comes from.
@@ -65,6 +67,17 @@ pub enum Group {
     OwnGroup,
     /// A session of its own: no terminal, no hang-up from ours.
     OwnSession,
+}
+
+/// Who goes first where cores are short. See [`crate::priority`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// With this process: for those of ours who only pass things on, and must not be late.
+    Ours,
+    /// As other programs of the machine do.
+    Usual,
+    /// After them: for what prepares or looks.
+    Background,
 }
 
 /// Why a process could not be started.
@@ -106,6 +119,7 @@ impl Spec {
             dies_with_parent: true,
             cwd: None,
             cgroup: None,
+            priority: Priority::Usual,
         }
     }
 
@@ -186,6 +200,13 @@ impl Spec {
     #[must_use]
     pub fn cgroup(mut self, entrance: OwnedFd) -> Self {
         self.cgroup = Some(entrance);
+        self
+    }
+
+    /// Sets when it gets its turn, from its first instruction on.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 }

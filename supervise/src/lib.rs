@@ -9,6 +9,7 @@
 //! - `unreaped`: children whose status was not collected.
 //! - [`child`]: a running child; dropped, it is killed unless it was made to outlive its parent.
 //! - [`watch`]: a process that need not be a child.
+//! - [`priority`]: who goes first where cores are short.
 //! - [`cgroup`]: a child's own control group, where they are delegated.
 //! - [`terminate`]: TERM, TERM again, KILL.
 //! - [`mod@capture`]: run to the end with bounded time and output.
@@ -22,6 +23,7 @@ pub mod cgroup;
 pub mod child;
 pub mod command;
 pub mod lines;
+pub mod priority;
 pub mod reexec;
 pub mod shutdown;
 mod spawner;
@@ -31,7 +33,7 @@ pub mod watch;
 
 pub use capture::{CaptureError, CaptureLimits, Captured, capture};
 pub use child::{Child, ExitReason, spawn};
-pub use command::{Group, Input, Output, SpawnError, Spec, minimal_env};
+pub use command::{Group, Input, Output, Priority, SpawnError, Spec, minimal_env};
 pub use nix::unistd::Pid;
 pub use spawner::here as spawner_here;
 pub use terminate::{Grace, Terminated};

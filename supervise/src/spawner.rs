@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use crate::command::{Group, Input, Output, SpawnError, Spec};
+use crate::command::{Group, Input, Output, Priority, SpawnError, Spec};
 use crate::reexec::{self, Image};
 use crate::unreaped::Unreaped;
 
@@ -184,6 +184,7 @@ fn fork_exec(spec: Spec) -> Result<Child, SpawnError> {
         spec.group,
         spec.dies_with_parent,
         spec.cgroup.as_ref().map(AsRawFd::as_raw_fd),
+        spec.priority,
         passed.iter().map(PassedFd::numbers).collect(),
     );
     // These live until here: their descriptors must be open at the fork.
@@ -208,6 +209,7 @@ fn prepare_child(
     group: Group,
     dies_with_parent: bool,
     cgroup: Option<RawFd>,
+    priority: Priority,
     passed: Vec<(RawFd, RawFd)>,
 ) {
     let parent = rustix::process::getpid();
@@ -227,6 +229,8 @@ fn prepare_child(
         if let Some(entrance) = cgroup {
             enter(entrance)?;
         }
+        // A child that stays as it is does its work all the same.
+        let _as_before = crate::priority::take(priority);
         close_at_exec_from(3);
         for &(source, number) in &passed {
             duplicate_to(source, number)?;
@@ -235,7 +239,7 @@ fn prepare_child(
     };
     // SAFETY: in the forked child only async-signal-safe work is allowed, because another thread
     // may have held a lock, the allocator's for instance, at the fork. `before_exec` makes system
-    // calls (setsid, prctl, getppid, write, close_range, dup2), reads a vector that was allocated before
+    // calls (setsid, prctl, getppid, write, getpriority, setpriority, close_range, dup2), reads a vector that was allocated before
     // the fork, and builds `io::Error`s from a code or a kind, which allocates nothing. It does not
     // touch descriptors that std still needs, see `PassedFd`.
     unsafe {

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use supervise::lines::LineReader;
 use supervise::watch::{WatchError, Watched, WatchedEnd};
 use supervise::{
-    Child, ExitReason, Grace, Group, Input, Output, SpawnError, Spec, Terminated, spawn,
+    Child, ExitReason, Grace, Group, Input, Output, Priority, SpawnError, Spec, Terminated, spawn,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdout;
@@ -50,6 +50,21 @@ async fn output_of(spec: Spec) -> String {
     stdout.read_to_string(&mut text).await.unwrap();
     assert_eq!(child.wait().await, ExitReason::Code(0), "{text}");
     text
+}
+
+#[tokio::test]
+async fn who_prepares_comes_after_who_works_and_nobody_but_ours_goes_first() {
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let usual = own.max(0);
+    let expected = [
+        (Priority::Ours, own),
+        (Priority::Usual, usual),
+        (Priority::Background, (usual + 5).min(19)),
+    ];
+    for (priority, niceness) in expected {
+        let told = output_of(sh("cut -d' ' -f19 /proc/$$/stat").priority(priority)).await;
+        assert_eq!(told.trim(), niceness.to_string(), "{priority:?}");
+    }
 }
 
 /// The state letter of `/proc/PID/stat`; `None` once the process has been reaped.

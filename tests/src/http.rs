@@ -54,11 +54,8 @@ pub fn request(
 ) -> io::Result<Answer> {
     let mut socket = TcpStream::connect_timeout(&address, limit)?;
     socket.set_read_timeout(Some(limit))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    let mut head = head(address, method, path, headers, body.len());
+    head.insert_str(head.len() - 2, "Connection: close\r\n");
     socket.write_all(head.as_bytes())?;
     socket.write_all(body)?;
     let mut raw = Vec::new();
@@ -66,7 +63,23 @@ pub fn request(
     parse(&raw).ok_or_else(|| io::Error::other("not an HTTP answer"))
 }
 
-fn parse(raw: &[u8]) -> Option<Answer> {
+/// What goes before a body of this length.
+pub(crate) fn head(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    length: usize,
+) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+    head
+}
+
+pub(crate) fn parse(raw: &[u8]) -> Option<Answer> {
     let end = raw.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&raw[..end]).ok()?;
     let mut lines = head.split("\r\n");

@@ -1,12 +1,19 @@
 //! Many calls at once, of a kind and to a stream drawn by a seed.
+//!
+//! One thread makes them all: a thousand threads would take the cores away from who is to answer.
 
+use std::cell::Cell;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::http;
+use futures_util::future;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::time::timeout;
+
+use crate::http::{self, Answer};
 
 /// A stop may wait for a worker that is only just being started.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -40,7 +47,7 @@ pub struct Answered {
     pub status: u16,
     /// Its body.
     pub text: String,
-    /// How long it took, from before the connection was made.
+    /// How long it took, over a connection that was open before.
     pub took: Duration,
 }
 
@@ -62,32 +69,33 @@ pub fn storm(
     at_once: usize,
     seed: u64,
 ) -> Vec<Answered> {
-    let next = AtomicUsize::new(0);
-    let ready = Barrier::new(at_once);
-    thread::scope(|scope| {
-        let callers: Vec<_> = (0..at_once)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut answers = Vec::new();
-                    ready.wait();
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= count {
-                            return answers;
-                        }
-                        answers.push(one(address, targets, draw(seed, number as u64)));
-                    }
-                })
-            })
-            .collect();
-        let joined = callers.into_iter().map(|caller| caller.join());
-        joined
-            .flat_map(|answers| answers.expect("no caller panics"))
-            .collect()
-    })
+    let numbers = Cell::new(0..count as u64);
+    let next = || {
+        let mut rest = numbers.take();
+        let number = rest.next();
+        numbers.set(rest);
+        number
+    };
+    let calls = async {
+        let lines = (0..at_once).map(|_| TcpStream::connect(address));
+        let lines = future::try_join_all(lines).await.expect("it accepts");
+        let callers = lines.into_iter().map(async |mut line| {
+            let mut answers = Vec::new();
+            while let Some(number) = next() {
+                answers.push(one(&mut line, targets, draw(seed, number)).await);
+            }
+            answers
+        });
+        future::join_all(callers).await.concat()
+    };
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(calls)
 }
 
-fn one(address: SocketAddr, targets: Targets<'_>, drawn: u64) -> Answered {
+async fn one(line: &mut TcpStream, targets: Targets<'_>, drawn: u64) -> Answered {
     let Targets { streams, stays } = targets;
     let call = match drawn % 5 {
         0 | 1 => Call::Start,
@@ -98,13 +106,33 @@ fn one(address: SocketAddr, targets: Targets<'_>, drawn: u64) -> Answered {
     let stays = stays.filter(|_| call == Call::Skip && (drawn >> 40).is_multiple_of(2));
     let path = format!("/streams/{}/{}", stays.unwrap_or(any), call.name());
     let begun = Instant::now();
-    let answer = http::request(address, "POST", &path, &[], &[], LIMIT)
+    let answer = timeout(LIMIT, post(line, &path))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .unwrap_or_else(|error| panic!("POST {path}: {error}"));
     Answered {
         call,
         status: answer.status,
         text: answer.text(),
         took: begun.elapsed(),
+    }
+}
+
+async fn post(line: &mut TcpStream, path: &str) -> io::Result<Answer> {
+    let head = http::head(line.peer_addr()?, "POST", path, &[], 0);
+    line.write_all(head.as_bytes()).await?;
+    let mut raw = Vec::with_capacity(8 * 1024);
+    loop {
+        if line.read_buf(&mut raw).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let answer = http::parse(&raw);
+        let whole = |answer: &Answer| {
+            answer.header("content-length") == Some(&answer.body.len().to_string())
+        };
+        if let Some(answer) = answer.filter(whole) {
+            return Ok(answer);
+        }
     }
 }
 

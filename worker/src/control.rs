@@ -74,7 +74,8 @@ pub async fn serve(
     let router = router(control).layer(from_fn_with_state(contact, note_contact));
     let served = async {
         let listener = socket.listener()?;
-        axum::serve(listener, router)
+        // A `Router` by itself is copied, with every route, for each connection.
+        axum::serve(listener, router.into_make_service())
             .with_graceful_shutdown(end.cancelled_owned())
             .await
     };

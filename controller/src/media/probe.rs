@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use storage::media::MediaObject;
 use storage::media::server::MediaServer;
-use supervise::{CaptureLimits, Captured, Spec, capture};
+use supervise::{CaptureLimits, Captured, Priority, Spec, capture};
 
 const LIMITS: CaptureLimits = CaptureLimits {
     timeout: Duration::from_secs(15),
@@ -65,12 +65,10 @@ pub(crate) async fn look(ffprobe: &Path, server: &MediaServer, key: &str) -> Out
         Ok(ticket) => ticket,
         Err(error) => return Outcome::Failed(format!("no address for it: {error}")),
     };
-    let spec = Spec::new(ffprobe).args(ffprobe_args()).args([
-        "-rw_timeout",
-        "5000000",
-        "-i",
-        ticket.url(),
-    ]);
+    let spec = Spec::new(ffprobe)
+        .priority(Priority::Background)
+        .args(ffprobe_args())
+        .args(["-rw_timeout", "5000000", "-i", ticket.url()]);
     match capture(spec, LIMITS).await {
         Ok(captured) => judge(&captured, ticket.url(), key),
         Err(error) => Outcome::Failed(error.to_string()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use storage::model::StreamConfig;
-use supervise::{CaptureLimits, ExitReason, Spec, capture};
+use supervise::{CaptureLimits, ExitReason, Priority, Spec, capture};
 
 use super::{Finding, GROUND_LIMIT};
 use crate::config::Config;
@@ -132,7 +132,9 @@ enum Refusal {
 }
 
 async fn said(program: &Path, argument: &str) -> Result<String, Refusal> {
-    let spec = Spec::new(program).arg(argument);
+    let spec = Spec::new(program)
+        .arg(argument)
+        .priority(Priority::Background);
     let captured = capture(spec, LIMITS).await.map_err(|error| {
         let text = crate::chain(&error);
         match error {

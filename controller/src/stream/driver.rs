@@ -332,9 +332,9 @@ impl Driver {
         self.machine.history.saw(&self.id, What::Act);
         self.want(DesiredState::Running);
         let wish = self.machine.ledger.settle();
-        self.look_beside();
         let order = self.launching();
         self.publish();
+        self.look_beside();
         let status = self.status.borrow().clone();
         self.launch(order, async move {
             wish.done().await;

@@ -147,7 +147,7 @@ impl MediaServer {
             });
         let task = tokio::spawn(async move {
             // `serve` itself never ends: it goes on after failed accepts.
-            let _ = axum::serve(listener, router).await;
+            let _ = axum::serve(listener, router.into_make_service()).await;
         });
         Ok(Self {
             running: Arc::new(Running {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use storage::layout::Layout;
 use supervise::watch::Watched;
-use supervise::{Child, Output, Spec};
+use supervise::{Child, Output, Priority, Spec};
 use tokio::time::sleep;
 
 use super::{GRACE, POLL, tail};
@@ -68,6 +68,7 @@ impl Recipe {
         let mut spec = Spec::new(&self.program)
             .stdout(Output::File(log.try_clone()?))
             .stderr(Output::File(log))
+            .priority(Priority::Ours)
             .cwd(&self.directory);
         for (name, value) in &self.settings {
             spec = spec.env(name, value);

@@ -18,42 +18,55 @@ use crate::stream::state::{Life, Look, Next};
 
 /// How often a start that failed its check is tried again.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
+/// A look reads with the same programs what the worker reads, and who is to be on air goes first.
+const BESIDE_AFTER: Duration = Duration::from_secs(4);
 
 impl Driver {
     /// Looks at the ground before a worker is started. `failed`: what became of a worker that could
     /// not run here.
     pub(super) fn check(&mut self, failed: Option<ErrorReport>) {
-        let task = self.look(&[Part::Ground]);
+        let task = self.look(&[Part::Ground], std::future::ready(()));
         self.life = Life::Checking(Look {
             failed,
             _task: task,
         });
     }
 
-    /// Looks at ground and bucket while a worker is being started. How the destinations are, the worker
-    /// finds out in the same moment, and better. What was found a moment ago holds still: a stream that
-    /// is stopped and started again and again is not to be slowed down by being looked at.
+    /// Looks at ground and bucket a moment after a worker was started: by then it is on air, or wants for
+    /// what the look will name. How the destinations are, it finds out by itself, and better. What was found a moment ago holds
+    /// still: a stream that is stopped and started again and again is not to be slowed down by being
+    /// looked at.
     pub(super) fn look_beside(&mut self) {
         let fresh = |at: Instant| at.elapsed() < FRESH_FOR;
         if self.looked_at.is_some_and(fresh) {
             return;
         }
         self.looked_at = Some(Instant::now());
-        self.surroundings = Some(self.look(&[Part::Ground, Part::Bucket]));
+        let parts = &[Part::Ground, Part::Bucket];
+        self.surroundings = Some(self.look(parts, tokio::time::sleep(BESIDE_AFTER)));
     }
 
-    /// Starts a task that looks at `parts`, one after the other.
-    fn look(&mut self, parts: &'static [Part]) -> AbortOnDropHandle<()> {
+    /// Starts a task that looks at `parts` after `first`, one after the other.
+    fn look(
+        &mut self,
+        parts: &'static [Part],
+        first: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortOnDropHandle<()> {
         self.look = (self.look.0 + 1, Vec::new());
-        self.look_on(parts)
+        self.look_on(parts, first)
     }
 
-    fn look_on(&self, parts: &'static [Part]) -> AbortOnDropHandle<()> {
+    fn look_on(
+        &self,
+        parts: &'static [Part],
+        first: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortOnDropHandle<()> {
         let number = self.look.0;
         let config = self.stream_config.borrow().clone();
         let preflight = self.machine.preflight.clone();
         let tell = self.tell_looked.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
+            first.await;
             for part in parts {
                 let findings = match part {
                     Part::Ground => preflight.ground(&config).await,
@@ -99,7 +112,7 @@ impl Driver {
             self.life = Life::Failed(error);
             return;
         }
-        self.surroundings = Some(self.look_on(&[Part::Surroundings]));
+        self.surroundings = Some(self.look_on(&[Part::Surroundings], std::future::ready(())));
         self.start_in_turn();
     }
 

@@ -9,7 +9,7 @@ use rustix::pipe::fcntl_setpipe_size;
 use storage::media::server::Origin;
 use storage::model::ErrorReport;
 use supervise::lines::{LineReader, Tail};
-use supervise::{Child, ExitReason, Output, Spec};
+use supervise::{ExitReason, Output, Priority, Spec};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStderr;
 use tokio::task::spawn_blocking;
@@ -29,8 +29,6 @@ use crate::flv::FlvReader;
 const PIPE_BYTES: usize = 1 << 20;
 /// Memory is taken in pieces of this size, and the pipe is read into them.
 const READ_BYTES: usize = 256 << 10;
-/// Politeness of an FFmpeg that encodes: what is on air goes first.
-const NICE: i32 = 5;
 
 /// What the reading task works on.
 pub(super) struct Job {
@@ -196,13 +194,15 @@ impl Job {
             fit: &facts.fit,
             format: self.format,
         };
+        let priority = match input.encodes() {
+            true => Priority::Background,
+            false => Priority::Usual,
+        };
         let spec = Spec::new(&self.context.ffmpeg)
             .args(input.args())
-            .stdout(Output::Piped);
+            .stdout(Output::Piped)
+            .priority(priority);
         let mut child = supervise::spawn(spec).map_err(|error| fault::not_started(&error))?;
-        if input.encodes() {
-            be_nice(&child);
-        }
         let stdout = child.take_stdout().expect("standard output is piped above");
         let stderr = child
             .take_stderr()
@@ -289,10 +289,4 @@ impl From<Unread> for Halt {
     fn from(unread: Unread) -> Self {
         Self::Unread(unread)
     }
-}
-
-fn be_nice(child: &Child) {
-    let pid = rustix::process::Pid::from_raw(child.pid().as_raw());
-    // It may have ended already, and nothing depends on it.
-    let _unchanged = rustix::process::setpriority_process(pid, NICE);
 }
