@@ -237,6 +237,11 @@ impl Director {
                 None => self.cut_loose(),
             });
         }
+        if current.filling && !current.is_silent() {
+            // It comes slower than it plays: rarely something else than often.
+            self.stalled_since = None;
+            return None;
+        }
         let since = *self.stalled_since.get_or_insert(now);
         if now < since + STALL_LIMIT {
             return self.step_silent(now, current, view);

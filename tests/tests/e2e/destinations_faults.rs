@@ -210,7 +210,12 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
         let slow = shown(status, "slow");
         slow["state"] == "live" && slow["error"]["type"] == "slow"
     });
-    eprintln!("slow after {:?}", began.elapsed());
+    let after = began.elapsed();
+    eprintln!("slow after {after:?}");
+    assert!(
+        after <= pressure.allows(Duration::from_secs(15)),
+        "{after:?}"
+    );
     let it = shown(&status, "slow");
     assert!(
         it["behind_s"].as_f64() >= Some(3.0) && it["unacked_bytes"].is_u64(),

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::controller::{Setup, to_one};
+use e2e::controller::{Controller, Setup, to_one};
 use e2e::media::{self, bad};
 use e2e::pressure::Pressure;
 use e2e::process;
 use e2e::rtmp::Receiver;
 use e2e::s3::{Bucket, Fault};
 use e2e::viewer::{self, Report};
+use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+
+use super::air::record;
 
 const SOON: Duration = Duration::from_secs(40);
 const HOLE: Duration = Duration::from_millis(500);
@@ -117,6 +120,11 @@ fn a_stalled_source_is_covered_by_the_slate_until_it_goes_on() {
         },
     );
     assert_eq!(status["state"], "degraded", "{status:#}");
+    let tried = "too little comes of the item; it is opened once more, where it stands";
+    assert!(
+        controller.worker_log().contains(tried),
+        "long before what was read ahead had been aired"
+    );
     bucket.clear_faults();
     controller.wait_on_air("main", "long.mp4", Duration::from_secs(100));
     controller.wait_state("main", "running", SOON);
@@ -204,4 +212,65 @@ fn a_bucket_that_fails_is_told_and_waited_for() {
     });
     controller.stop("main");
     Report::of(&receiver.only_connection().messages).assert_no_hole_over(HOLE);
+}
+
+/// Whether the programme is on air, each time that changed, by the worker's own account; and since when.
+fn changes(controller: &Controller) -> Vec<(bool, Duration)> {
+    let mut changes: Vec<(bool, Duration)> = Vec::new();
+    for entry in record(controller) {
+        let event = &entry["event"];
+        if event["kind"] != "on_air" {
+            continue;
+        }
+        let is_programme = event["source"] == "programme";
+        let at = Duration::from_millis(entry["boot_ms"].as_u64().expect("a number"));
+        if changes.last().is_none_or(|(was, _)| *was != is_programme) {
+            changes.push((is_programme, at));
+        }
+    }
+    changes
+}
+
+#[test]
+fn a_store_slower_than_the_item_is_named_and_picture_and_slate_change_seldom() {
+    let bucket = Bucket::with(&[("long.mp4", &media::long())]);
+    // Half of what it needs.
+    bucket.fault("long.mp4", Fault::Slow(50_000));
+    let receiver = Receiver::start();
+    let controller = Setup::new(bucket.environment())
+        .variable("CACHE_MAX_BYTES", "0")
+        .stream("main", to_one(&receiver.url()))
+        .start();
+    controller.start("main");
+    let status = controller.wait("main", "slate, and why", SOON, |status| {
+        let problem = &status["programme"]["problems"][0]["error"]["type"];
+        is_slate(status) && problem == "source_slow"
+    });
+    let reason = status["on_air"]["reason"].as_str();
+    assert!(
+        reason.is_some_and(|reason| reason.contains("slower than it plays")),
+        "{status:#}"
+    );
+    assert!(status["programme"]["storage"].is_null(), "{status:#}");
+    wait::until("the picture, and the slate again", SOON, || {
+        let after = changes(&controller);
+        let slates = after.iter().filter(|(is_programme, _)| !is_programme);
+        (slates.count() >= 3 || after.len() >= 5).then_some(())
+    });
+    controller.stop("main");
+    // The first passage is what there was at the start; each later one has seconds in hand.
+    let changes = changes(&controller);
+    let first = changes.iter().position(|(is_programme, _)| *is_programme);
+    let later = &changes[first.expect("the item") + 1..];
+    let lengths: Vec<_> = later.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
+    eprintln!("slate, picture, …: {lengths:?}");
+    assert!(
+        lengths
+            .iter()
+            .all(|length| *length >= Duration::from_secs(4)),
+        "{lengths:?}"
+    );
+    let messages = receiver.only_connection().messages;
+    Report::of(&messages).assert_no_hole_over(HOLE);
+    viewer::assert_continues(&messages, &media::packets(&media::long()), GOP);
 }

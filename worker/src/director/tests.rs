@@ -16,6 +16,7 @@ fn slot(now: Instant, phase: Phase) -> Slot {
         continuation: false,
         continued: false,
         progressed: true,
+        filling: false,
         short: false,
         kept: false,
         from_cache: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use storage::model::report::SlateCause;
 use tokio::time::Instant;
 
-use super::REOPEN_AFTER;
+use super::{REOPEN_AFTER, REOPEN_EVERY};
 
 /// What the operator wants on air.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,8 @@ pub struct Slot {
     pub continued: bool,
     /// It has got further into its item than where it was opened.
     pub progressed: bool,
+    /// It ran dry although something came, and is being filled up before it goes on.
+    pub filling: bool,
     /// Less is in hand than the air needs soon, and no end was seen.
     pub short: bool,
     /// It lies whole on this machine.
@@ -237,7 +239,12 @@ impl Slot {
 
     /// Its reader has been without a byte for so long that another is to be tried.
     pub(super) fn is_silent(&self) -> bool {
-        self.quiet >= REOPEN_AFTER
+        let patience = match self.filling {
+            // A large picture takes a slow store seconds.
+            true => REOPEN_EVERY,
+            false => REOPEN_AFTER,
+        };
+        self.quiet >= patience
     }
 
     /// Whether its file can be opened now.

@@ -55,6 +55,9 @@ impl Playout {
                 self.begin_clip(clip);
             }
             Action::CutToSlate(reason) => {
+                if reason == SlateCause::Stalled {
+                    self.fill_up(now);
+                }
                 let clip = self.take_clip(Target::Slate(reason));
                 self.cut_to_slate(reason);
                 self.begin_clip(clip);

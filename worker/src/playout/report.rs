@@ -107,7 +107,7 @@ pub(super) fn item_problem(item: &Item, why: Why) -> ErrorReport {
         Why::Stalled | Why::StalledOnce => report(
             "source_stalled",
             format!(
-                "{key:?} delivered nothing for 10 s, twice, at {:.1} s",
+                "{key:?} delivered nothing for 10 s, though it was opened again, at {:.1} s",
                 item.position_s()
             ),
             "check the connection to the bucket; the item is tried again in its next round",
@@ -138,6 +138,7 @@ impl Playout {
         self.reported_at = now;
         let on_air = self.on_air();
         let live_inputs = self.live_reports(now);
+        let slow = self.slow_problem();
         if let Some(on_air) = &on_air {
             let cause = on_air.slate.map(|reason| self.dark_cause(reason));
             self.on_air_log.note(on_air, cause);
@@ -147,7 +148,8 @@ impl Playout {
             report.on_air = on_air;
             report.destinations = self.fanout.reports();
             report.programme = self.catalogue.report();
-            report.programme.problems.extend(self.slate_problem.clone());
+            let more = self.slate_problem.iter().cloned().chain(slow);
+            report.programme.problems.extend(more);
             report.programme.storage = self.sources.reach().away().map(|away| away.error);
             let fetcher = self.sources.fetcher();
             report.programme.cache = fetcher.map(|fetcher| fetcher.cache().report());
@@ -168,10 +170,8 @@ impl Playout {
     fn why_slate(&self, reason: SlateCause) -> String {
         let away = || self.sources.reach().away().map(|away| away.error.message);
         let trouble = match reason {
-            SlateCause::Operator
-            | SlateCause::Stalled
-            | SlateCause::LiveLost
-            | SlateCause::Card => None,
+            SlateCause::Operator | SlateCause::LiveLost | SlateCause::Card => None,
+            SlateCause::Stalled => self.slow_problem().map(|slow| slow.error.message),
             SlateCause::StorageUnreachable => away(),
             SlateCause::Starting | SlateCause::NextNotReady => {
                 let trouble = self.catalogue.report().error;

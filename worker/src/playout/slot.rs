@@ -357,6 +357,7 @@ impl Item {
             continuation: self.opened != Opened::Afresh,
             continued: self.continued || self.hopeless,
             progressed: self.past_the_break(),
+            filling: self.source.queue().is_filling(),
             short: outside.short,
             kept: outside.kept,
             from_cache: self.source.is_from_cache(),

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use storage::model::ErrorReport;
+use storage::model::report::ItemProblem;
+
 use super::Playout;
 use super::slot::Item;
-use crate::director::Air;
+use crate::director::{Air, REOPEN_AFTER};
 
 /// A reader that gets what it asks for has twice this in hand, always.
 const SHORT_MS: i64 = 1_500;
@@ -14,6 +17,8 @@ const SHORT_MS: i64 = 1_500;
 const FILLED_AFTER: Duration = Duration::from_secs(2);
 /// Probe, first bytes and half a second of media take less, also where they are transcoded.
 const SLOW_OPENING: Duration = Duration::from_secs(4);
+/// What an item is called of which less comes than it needs.
+const SLOW: &str = "source_slow";
 /// An item that stays short is not a new suspicion before.
 const DOUBT_EVERY: Duration = Duration::from_secs(3);
 
@@ -79,7 +84,8 @@ impl Playout {
             self.sources.reach().doubt(Some(&item.object.key));
         }
         if let Some(fetcher) = self.sources.fetcher() {
-            fetcher.hold(self.watch.short);
+            let is_filling = |item: &Item| item.source.queue().is_filling();
+            fetcher.hold(self.watch.short || self.current.as_ref().is_some_and(is_filling));
             let open = [&self.current, &self.next].into_iter().flatten();
             let open = open.map(|item| &item.object);
             let planned = self.planned().map(|(object, _)| object);
@@ -87,6 +93,42 @@ impl Playout {
             wanted.dedup();
             fetcher.want(wanted);
         }
+    }
+}
+
+impl Playout {
+    /// The item on air ran dry: one of which something comes is given more time, and more each time.
+    pub(super) fn fill_up(&mut self, now: Instant) {
+        let slow = |item: &&Item| item.source.queue().quiet(now) < REOPEN_AFTER;
+        let Some(item) = self.current.as_ref().filter(slow) else {
+            return;
+        };
+        item.source.queue().fill_up();
+        if let Some(problem) = self.slow_problem() {
+            let ErrorReport { message, hint, .. } = problem.error;
+            tracing::warn!(item = problem.key, error_type = SLOW, hint, "{message}");
+        }
+    }
+
+    /// What is to be told of an item that comes slower than it plays.
+    pub(super) fn slow_problem(&self) -> Option<ItemProblem> {
+        let item = self.current.as_ref()?;
+        let fill_ms = item.source.queue().fill_ms()?;
+        let key = item.object.key.clone();
+        let fill_s = fill_ms / 1_000;
+        Some(ItemProblem {
+            error: ErrorReport {
+                error_type: SLOW.to_owned(),
+                message: format!(
+                    "{key} comes slower than it plays; when it runs dry, it goes on with {fill_s} s in hand"
+                ),
+                hint: "Check how fast the media store delivers, and the load of this machine if the item is \
+                       transcoded; files of a lower bit rate, or a cache (CACHE_MAX_BYTES), need less."
+                    .to_owned(),
+            },
+            key,
+            at: jiff::Timestamp::now(),
+        })
     }
 }
 

@@ -6,8 +6,9 @@
 //! reader when there is room again, playout when the source becomes ready, has something again
 //! after it had nothing, or ends.
 
+mod held;
+
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,10 +16,15 @@ use storage::model::ErrorReport;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use self::held::Held;
+use self::held::{head_of, is_keyframe};
 use crate::flv::Packet;
 
 /// Media a source must have in hand before it may go on air, ms.
 pub const READY_MS: i64 = 500;
+
+/// An item that comes slower than it plays is given no more than this before it goes on, ms.
+const MOST_FILL_MS: i64 = 16_000;
 
 /// How much a queue may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,28 +96,6 @@ pub struct SourceQueue {
     changed: Notify,
     /// The reader waits here; at most one waiter.
     room: Notify,
-}
-
-/// What a queue holds and knows of its source.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Held {
-    packets: VecDeque<Packet>,
-    bytes: usize,
-    /// Pictures among `packets`.
-    pictures: usize,
-    /// Largest decode time ever pushed.
-    newest_ms: Option<i64>,
-    /// Decode time of the last packet popped.
-    popped_ms: Option<i64>,
-    tracks: Option<Tracks>,
-    video_header: bool,
-    audio_header: bool,
-    /// Above the bound was reached, and three quarters of it not yet again.
-    full: bool,
-    /// The reader has room, and waits for FFmpeg.
-    #[serde(skip)]
-    waits_since: Option<Instant>,
-    end: Option<SourceEnd>,
 }
 
 impl Default for QueueBounds {
@@ -230,9 +214,29 @@ impl SourceQueue {
     }
 
     /// Whether a cut to this source costs nothing: it has the headers of its tracks, a keyframe,
-    /// and either [`READY_MS`] of media or all there is.
+    /// and either [`READY_MS`] of media (all it may hold, if it ran dry before) or all there is.
     pub fn is_ready(&self) -> bool {
         self.lock().is_ready()
+    }
+
+    /// It ran dry although something came. Before it goes on it is to be full, and holds more each time, so
+    /// that what the viewer sees changes seldom.
+    pub fn fill_up(&self) {
+        let mut inner = self.lock();
+        let more_ms = inner.fill_ms.map_or(self.bounds.media_ms, |ms| ms * 2);
+        inner.fill_ms = Some(more_ms.min(MOST_FILL_MS));
+        inner.full = inner.is_above(self.bounds);
+    }
+
+    /// How full it is to be before it goes on, ms, since it ran dry although something came.
+    pub fn fill_ms(&self) -> Option<i64> {
+        self.lock().fill_ms
+    }
+
+    /// Whether it is on its way there.
+    pub fn is_filling(&self) -> bool {
+        let inner = self.lock();
+        inner.fill_ms.is_some() && !inner.full && inner.end.is_none()
     }
 
     /// How it ended; packets may still be in hand.
@@ -337,95 +341,6 @@ impl SourceQueue {
         // Nothing in here panics half-way through a change, so a poisoned state is a whole one.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-// === impl Held ===
-
-impl Held {
-    fn push(&mut self, packet: Packet) {
-        match &packet {
-            Packet::VideoHeader(_) => self.video_header = true,
-            Packet::AudioHeader(_) => self.audio_header = true,
-            Packet::Video(_) => self.pictures += 1,
-            Packet::Audio(_) => {}
-        }
-        self.newest_ms = self.newest_ms.max(packet.dts_ms());
-        self.bytes += packet.payload_bytes();
-        self.packets.push_back(packet);
-    }
-
-    fn pop(&mut self) -> Option<Packet> {
-        let packet = self.packets.pop_front()?;
-        self.bytes -= packet.payload_bytes();
-        if matches!(packet, Packet::Video(_)) {
-            self.pictures -= 1;
-        }
-        self.popped_ms = packet.dts_ms().or(self.popped_ms);
-        Some(packet)
-    }
-
-    fn oldest_ms(&self) -> Option<i64> {
-        self.packets.iter().find_map(Packet::dts_ms)
-    }
-
-    fn buffered_ms(&self) -> i64 {
-        match (self.oldest_ms(), self.newest_ms) {
-            (Some(oldest), Some(newest)) => (newest - oldest).max(0),
-            _ => 0,
-        }
-    }
-
-    fn is_above(&self, bounds: QueueBounds) -> bool {
-        self.bytes >= bounds.bytes || self.buffered_ms() >= bounds.media_ms
-    }
-
-    fn has_room(&self, bounds: QueueBounds) -> bool {
-        self.bytes < bounds.bytes / 4 * 3 && self.buffered_ms() < bounds.media_ms / 4 * 3
-    }
-
-    fn is_ready(&self) -> bool {
-        let Some(tracks) = self.tracks else {
-            return false;
-        };
-        let keyframe = self.packets.iter().any(is_keyframe);
-        if !keyframe || !self.video_header {
-            return false;
-        }
-        // A full or ended queue gets no more: a sound that has not begun by then begins late.
-        let all = self.full || self.end.is_some();
-        all || ((self.audio_header || !tracks.audio) && self.buffered_ms() >= READY_MS)
-    }
-
-    fn header_head(&self) -> Head {
-        let ms = self.oldest_ms().or(self.popped_ms).unwrap_or(0);
-        Head {
-            kind: HeadKind::Header,
-            dts_ms: ms,
-            pts_ms: ms,
-        }
-    }
-}
-
-fn head_of(packet: &Packet) -> Option<Head> {
-    match packet {
-        Packet::VideoHeader(_) | Packet::AudioHeader(_) => None,
-        Packet::Video(video) => Some(Head {
-            kind: HeadKind::Video {
-                keyframe: video.keyframe,
-            },
-            dts_ms: video.dts_ms,
-            pts_ms: video.pts_ms,
-        }),
-        Packet::Audio(audio) => Some(Head {
-            kind: HeadKind::Audio,
-            dts_ms: audio.ts_ms,
-            pts_ms: audio.ts_ms,
-        }),
-    }
-}
-
-fn is_keyframe(packet: &Packet) -> bool {
-    matches!(packet, Packet::Video(video) if video.keyframe)
 }
 
 #[cfg(test)]

@@ -19,13 +19,21 @@ fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
     ];
     (
         phase,
-        any::<[bool; 6]>(),
+        any::<[bool; 7]>(),
         0_u64..400,
         0_u64..60,
         0_u64..2_000,
     )
         .prop_map(move |(phase, flags, late, left, quiet)| {
-            let [continuation, continued, progressed, short, kept, from_cache] = flags;
+            let [
+                continuation,
+                continued,
+                progressed,
+                filling,
+                short,
+                kept,
+                from_cache,
+            ] = flags;
             Slot {
                 phase,
                 opened: now,
@@ -35,6 +43,7 @@ fn any_slot(now: Instant) -> impl Strategy<Value = Slot> {
                 continuation,
                 continued,
                 progressed,
+                filling,
                 short,
                 kept,
                 from_cache,

@@ -145,3 +145,25 @@ fn nothing_is_opened_from_a_store_that_is_away() {
     view.current = Some(kept);
     assert_eq!(director.step(now, &view), Some(Action::OpenContinuation));
 }
+
+#[test]
+fn one_that_comes_slower_than_it_plays_is_waited_for_until_it_is_full() {
+    let now = Instant::now();
+    let mut director = Director::new(now);
+    let mut view = view(Air::Slate(SlateCause::Stalled));
+    let mut slow = silent(now, Phase::Dry);
+    slow.filling = true;
+    view.current = Some(slow);
+    let much_later = now + STALL_LIMIT * 10;
+    for at in [now, much_later] {
+        assert_eq!(director.step(at, &view), None, "something comes");
+    }
+    slow.quiet = REOPEN_EVERY;
+    view.current = Some(slow);
+    let again = Some(Action::OpenContinuation);
+    assert_eq!(director.step(much_later, &view), again, "nothing does");
+    slow.quiet = Duration::ZERO;
+    slow.phase = Phase::Ready;
+    view.current = Some(slow);
+    assert_eq!(director.step(much_later, &view), Some(Action::CutToCurrent));
+}

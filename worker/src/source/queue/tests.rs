@@ -199,3 +199,32 @@ fn it_is_quiet_while_the_reader_has_room_and_gets_nothing() {
     queue.finish(SourceEnd::Complete);
     assert_eq!(queue.quiet(later), Duration::ZERO, "no more is to come");
 }
+
+#[test]
+fn one_that_ran_dry_although_something_came_goes_on_when_it_is_full_of_more_each_time() {
+    let queue = queue(1 << 20, 4_000);
+    queue.push_all(headers());
+    let mut at_ms = 0;
+    for fill_ms in [4_000, 8_000, 16_000, 16_000] {
+        while queue.pop().is_some() {}
+        queue.fill_up();
+        assert_eq!(queue.fill_ms(), Some(fill_ms));
+        let begin_ms = at_ms;
+        while at_ms < begin_ms + fill_ms {
+            queue.push_all([video(at_ms, true)]);
+            assert!(
+                queue.is_filling() && !queue.is_ready(),
+                "{at_ms} of {fill_ms}"
+            );
+            at_ms += 500;
+        }
+        queue.push_all([video(at_ms, true)]);
+        assert!(queue.is_ready() && !queue.is_filling());
+        at_ms += 500;
+    }
+    while queue.pop().is_some() {}
+    queue.fill_up();
+    queue.push_all([video(at_ms, true)]);
+    queue.finish(SourceEnd::Complete);
+    assert!(queue.is_ready(), "there is no more");
+}
