@@ -15,6 +15,7 @@ pub mod lateness;
 pub mod measure;
 pub mod platform;
 pub mod play;
+pub mod programme;
 pub mod proxy;
 pub mod rest;
 pub mod soak;

@@ -21,10 +21,11 @@ mod recorder;
 pub mod report;
 mod sessions;
 mod store;
+mod totals;
 mod transitions;
 mod uptime;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -44,6 +45,7 @@ pub(crate) use self::moment::Moment;
 use self::report::{
     AskedIncidents, AskedMetrics, AskedTransitions, Incidents, Metrics, Transitions, Uptime, Window,
 };
+pub(crate) use self::totals::{DestinationTotals, Tally, Totals};
 
 /// More notes than this wait only when the disk hangs; further ones are lost, and counted.
 const NOTES: usize = 4096;
@@ -96,6 +98,7 @@ enum Ask {
     Incidents(AskedIncidents, Reply<Incidents>),
     Metrics(StreamId, AskedMetrics, Reply<Metrics>),
     Transitions(AskedTransitions, Reply<Transitions>),
+    Totals(Reply<BTreeMap<StreamId, Totals>>),
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
@@ -201,6 +204,14 @@ impl History {
         asked: AskedMetrics,
     ) -> Result<Metrics, Unavailable> {
         self.ask(|reply| Ask::Metrics(stream, asked, reply)).await
+    }
+
+    /// What the record of each stream adds up to since it began.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) async fn totals(&self) -> Result<BTreeMap<StreamId, Totals>, Unavailable> {
+        self.ask(Ask::Totals).await
     }
 
     /// What keeps the history from being whole; `None` while nothing does.

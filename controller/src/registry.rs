@@ -7,6 +7,7 @@
 mod keeper;
 mod start;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use storage::model::report::UpgradeReport;
@@ -52,6 +53,20 @@ impl Registry {
             (Some(id), 1) => Ok(id.clone()),
             (_, count) => Err(RequestError::StreamNotNamed(count)),
         }
+    }
+
+    /// The destinations of every stream, by name.
+    pub(crate) fn configured(&self) -> BTreeMap<StreamId, Vec<String>> {
+        let names = |handle: &StreamHandle| {
+            let config = handle.config();
+            let names = config.destinations.iter().map(|it| it.name.clone());
+            names.collect()
+        };
+        let streams = self.streams();
+        streams
+            .iter()
+            .map(|(id, handle)| (id.clone(), names(handle)))
+            .collect()
     }
 
     /// The status of every stream, sorted by id.

@@ -13,6 +13,7 @@
 //! - [`controller`]: stream-controller in temporary directories, and its REST client.
 //! - [`apart`]: a network, a resolver, process numbers of one test alone.  [`group`]: what can run out.
 //! - [`systemd`]: the installed service under systemd as PID 1.
+//! - [`exposition`]: what Prometheus reads.
 //! - [`process`]: children and what `/proc` says of them.  [`canary`]: secrets that must not leak.
 //!
 //! Everything is blocking: a test reads as a story, and each wait is a [`wait::until`] that polls
@@ -22,6 +23,7 @@ pub mod apart;
 pub mod canary;
 pub mod controller;
 pub mod encoder;
+pub mod exposition;
 pub mod far;
 pub mod flv;
 pub mod group;

@@ -44,10 +44,8 @@ pub(super) async fn uptime(
     ParamsOf(asked): ParamsOf<AskedUptime>,
 ) -> Result<Json<Uptime>, ApiError> {
     let answer = history.uptime(asked.window, asked.stream.clone()).await?;
-    if answer.streams.is_empty() {
-        check_known(&registry, asked.stream.as_ref())?;
-    }
-    Ok(Json(answer))
+    let is_empty = answer.streams.is_empty();
+    answered(answer, is_empty, &registry, asked.stream.as_ref())
 }
 
 /// Every gap and every slate
@@ -72,10 +70,8 @@ pub(super) async fn incidents(
 ) -> Result<Json<Incidents>, ApiError> {
     let stream = asked.stream.clone();
     let answer = history.incidents(asked).await?;
-    if answer.incidents.is_empty() {
-        check_known(&registry, stream.as_ref())?;
-    }
-    Ok(Json(answer))
+    let is_empty = answer.incidents.is_empty();
+    answered(answer, is_empty, &registry, stream.as_ref())
 }
 
 /// Live sessions and how long each step took
@@ -99,10 +95,8 @@ pub(super) async fn transitions(
 ) -> Result<Json<Transitions>, ApiError> {
     let stream = asked.stream.clone();
     let answer = history.transitions(asked).await?;
-    if answer.sessions.is_empty() {
-        check_known(&registry, stream.as_ref())?;
-    }
-    Ok(Json(answer))
+    let is_empty = answer.sessions.is_empty();
+    answered(answer, is_empty, &registry, stream.as_ref())
 }
 
 /// Measurements over time
@@ -132,18 +126,22 @@ pub(super) async fn metrics(
         None => registry.only()?,
     };
     let answer = history.metrics(stream.clone(), asked).await?;
-    if answer.series.is_empty() {
-        check_known(&registry, Some(&stream))?;
-    }
-    Ok(Json(answer))
+    let is_empty = answer.series.is_empty();
+    answered(answer, is_empty, &registry, Some(&stream))
 }
 
-/// A name that neither the history nor the configuration knows is a mistake.
-fn check_known(registry: &Registry, stream: Option<&StreamId>) -> Result<(), ApiError> {
-    if let Some(stream) = stream {
+/// What the history says of `stream`, or of all. A name that neither it nor the configuration knows is a
+/// mistake.
+fn answered<T>(
+    answer: T,
+    is_empty: bool,
+    registry: &Registry,
+    stream: Option<&StreamId>,
+) -> Result<Json<T>, ApiError> {
+    if is_empty && let Some(stream) = stream {
         registry.status(stream)?;
     }
-    Ok(())
+    Ok(Json(answer))
 }
 
 impl From<Unavailable> for ApiError {

@@ -1,6 +1,8 @@
 //! Prometheus text, written from the streams' statuses at the moment of asking.
 
-use std::fmt::{self, Display, Write};
+mod exposition;
+mod record;
+
 use std::time::Instant;
 
 use axum::extract::State;
@@ -9,9 +11,10 @@ use axum::response::IntoResponse;
 use storage::model::report::{DestinationState, OnAirKind};
 use storage::model::{DestinationReport, ObservedState};
 
+use self::exposition::{Exposition, Kind};
 use super::health::Started;
 use crate::history::History;
-use crate::history::report::{DestinationUptime, StreamUptime, Window};
+use crate::history::report::Window;
 use crate::registry::Registry;
 use crate::stream::StreamStatus;
 
@@ -42,17 +45,6 @@ const DESTINATION_STATES: [(DestinationState, &str); 5] = [
     (DestinationState::Rejected, "rejected"),
     (DestinationState::Stopped, "stopped"),
 ];
-
-/// The text exposition format. Writing into a `String` cannot fail, so errors are not looked at.
-#[derive(Debug, Default)]
-struct Exposition(String);
-
-/// Whether a number may fall.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Gauge,
-    Counter,
-}
 
 /// Name, kind, help and value of what is told of each destination.
 type OfDestination = (
@@ -134,24 +126,29 @@ pub(super) async fn metrics(
     State(history): State<History>,
     State(Started(since)): State<Started>,
 ) -> impl IntoResponse {
-    let mut text = render(&registry.statuses(), since);
+    let mut to = Exposition::default();
+    of_controller(&mut to, since);
+    let streams = registry.statuses();
+    of_streams(&mut to, &streams);
+    of_destinations(&mut to, &streams);
+    record::written(&mut to, history.fault().is_none());
     // Without an answer its families are missing, which is what an alert on absence is for.
     if let Ok(uptime) = history.uptime(Window::Day, None).await {
-        let mut record = Exposition::default();
-        of_record(&mut record, &uptime.streams);
-        text.push_str(&record.0);
+        record::last_day(&mut to, &uptime.streams);
+    }
+    if let Ok(totals) = history.totals().await {
+        record::totals(&mut to, &totals, &registry.configured());
     }
     (
         [(
             header::CONTENT_TYPE,
             "text/plain; version=0.0.4; charset=utf-8",
         )],
-        text,
+        to.into_text(),
     )
 }
 
-fn render(streams: &[StreamStatus], since: Instant) -> String {
-    let mut to = Exposition::default();
+fn of_controller(to: &mut Exposition, since: Instant) {
     to.family("build_info", Kind::Gauge, "Version of the controller.");
     to.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     to.family(
@@ -160,48 +157,51 @@ fn render(streams: &[StreamStatus], since: Instant) -> String {
         "Since the controller started.",
     );
     to.sample("uptime_seconds", &[], since.elapsed().as_secs());
-    of_streams(&mut to, streams);
-    of_destinations(&mut to, streams);
-    to.0
 }
 
 fn of_streams(to: &mut Exposition, streams: &[StreamStatus]) {
-    to.states(
+    states(
+        to,
         "stream_state",
         "State of the stream: 1 for the one it is in.",
         streams,
         ("state", &STATES),
         |s| Some(s.state),
     );
-    to.states(
+    states(
+        to,
         "stream_on_air",
         "What the viewer sees: 1 for the one on air.",
         streams,
         ("kind", &ON_AIR),
         |s| s.on_air.as_ref().map(|on_air| on_air.kind),
     );
-    to.each_stream(
+    each_stream(
+        to,
         "stream_restarts",
         Kind::Gauge,
         "Restarts of the worker since the operator's last start.",
         streams,
         |s| Some(f64::from(s.restarts)),
     );
-    to.each_stream(
+    each_stream(
+        to,
         "stream_last_health_check_timestamp_seconds",
         Kind::Gauge,
         "When the worker last answered.",
         streams,
         |s| s.last_health_check.map(|at| at.as_duration().as_secs_f64()),
     );
-    to.each_stream(
+    each_stream(
+        to,
         "stream_programme_items",
         Kind::Gauge,
         "Playable items in a round of the programme.",
         streams,
         |s| s.programme.items.map(|items| items as f64),
     );
-    to.each_stream(
+    each_stream(
+        to,
         "stream_programme_problems",
         Kind::Gauge,
         "Items of the programme that were skipped.",
@@ -244,43 +244,35 @@ fn of_destinations(to: &mut Exposition, streams: &[StreamStatus]) {
     }
 }
 
-/// The last 24 hours.
-fn of_record(to: &mut Exposition, streams: &[StreamUptime]) {
-    type Read = fn(&DestinationUptime) -> Option<f64>;
-    let families: [(&str, &str, Read); 4] = [
-        (
-            "destination_availability_ratio",
-            "Seconds with media acknowledged of those wanted, of the last 24 hours.",
-            |d| d.availability,
-        ),
-        (
-            "destination_gaps",
-            "Gaps of the last 24 hours that nobody had planned.",
-            |d| Some(d.gaps as f64),
-        ),
-        (
-            "destination_dark_seconds",
-            "Wanted seconds of the last 24 hours without media acknowledged.",
-            |d| Some(d.dark_s),
-        ),
-        (
-            "destination_longest_gap_seconds",
-            "The longest gap of the last 24 hours that nobody had planned.",
-            |d| Some(d.longest_gap_s.unwrap_or(0.0)),
-        ),
-    ];
-    for (name, help, read) in families {
-        to.family(name, Kind::Gauge, help);
-        for stream in streams {
-            for destination in &stream.destinations {
-                if let Some(value) = read(destination) {
-                    let labels = [
-                        ("stream", stream.stream_id.as_str()),
-                        ("destination", &destination.name),
-                    ];
-                    to.sample(name, &labels, value);
-                }
-            }
+fn each_stream(
+    to: &mut Exposition,
+    name: &str,
+    kind: Kind,
+    help: &str,
+    streams: &[StreamStatus],
+    read: impl Fn(&StreamStatus) -> Option<f64>,
+) {
+    to.family(name, kind, help);
+    for stream in streams {
+        if let Some(value) = read(stream) {
+            to.sample(name, &[("stream", stream.stream_id.as_str())], value);
+        }
+    }
+}
+
+fn states<T: PartialEq + Copy>(
+    to: &mut Exposition,
+    name: &str,
+    help: &str,
+    streams: &[StreamStatus],
+    (label, all): (&str, &[(T, &str)]),
+    read: impl Fn(&StreamStatus) -> Option<T>,
+) {
+    to.family(name, Kind::Gauge, help);
+    for stream in streams {
+        for (state, name_of_it) in all {
+            let labels = [("stream", stream.stream_id.as_str()), (label, name_of_it)];
+            to.sample(name, &labels, u8::from(read(stream) == Some(*state)));
         }
     }
 }
@@ -290,68 +282,4 @@ fn each_destination(streams: &[StreamStatus]) -> impl Iterator<Item = (&str, &De
         let id = stream.stream_id.as_str();
         stream.destinations.iter().map(move |to| (id, to))
     })
-}
-
-// === impl Exposition ===
-
-impl Exposition {
-    fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        let kind = match kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
-        };
-        self.line(format_args!("# HELP stream_controller_{name} {help}"));
-        self.line(format_args!("# TYPE stream_controller_{name} {kind}"));
-    }
-
-    fn each_stream(
-        &mut self,
-        name: &str,
-        kind: Kind,
-        help: &str,
-        streams: &[StreamStatus],
-        read: impl Fn(&StreamStatus) -> Option<f64>,
-    ) {
-        self.family(name, kind, help);
-        for stream in streams {
-            if let Some(value) = read(stream) {
-                self.sample(name, &[("stream", stream.stream_id.as_str())], value);
-            }
-        }
-    }
-
-    fn states<T: PartialEq + Copy>(
-        &mut self,
-        name: &str,
-        help: &str,
-        streams: &[StreamStatus],
-        (label, all): (&str, &[(T, &str)]),
-        read: impl Fn(&StreamStatus) -> Option<T>,
-    ) {
-        self.family(name, Kind::Gauge, help);
-        for stream in streams {
-            for (state, name_of_it) in all {
-                let labels = [("stream", stream.stream_id.as_str()), (label, name_of_it)];
-                self.sample(name, &labels, u8::from(read(stream) == Some(*state)));
-            }
-        }
-    }
-
-    /// Ids, names and states are of a plain alphabet, so a label needs no escaping.
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels = labels
-            .iter()
-            .map(|(label, value)| format!("{label}=\"{value}\""))
-            .collect::<Vec<_>>()
-            .join(",");
-        if labels.is_empty() {
-            self.line(format_args!("stream_controller_{name} {value}"));
-        } else {
-            self.line(format_args!("stream_controller_{name}{{{labels}}} {value}"));
-        }
-    }
-
-    fn line(&mut self, line: fmt::Arguments<'_>) {
-        writeln!(self.0, "{line}").expect("writing into memory does not fail");
-    }
 }

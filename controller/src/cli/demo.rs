@@ -32,73 +32,15 @@ struct Clip {
     /// Hertz of its tone.
     tone_hz: u32,
     seconds: u32,
-    encoding: &'static [&'static str],
+    /// Options beside [`H264`].
+    encoding: &'static str,
 }
 
-const H264_MAIN: &[&str] = &[
-    "-c:v",
-    "libx264",
-    "-preset",
-    "veryfast",
-    "-profile:v",
-    "main",
-    "-b:v",
-    "2000k",
-    "-g",
-    "60",
-    "-pix_fmt",
-    "yuv420p",
-    "-c:a",
-    "aac",
-    "-b:a",
-    "128k",
-    "-ar",
-    "48000",
-    "-ac",
-    "2",
-];
-const H264_HIGH_DEEP: &[&str] = &[
-    "-c:v",
-    "libx264",
-    "-preset",
-    "veryfast",
-    "-profile:v",
-    "high",
-    "-bf",
-    "3",
-    "-b:v",
-    "2500k",
-    "-g",
-    "60",
-    "-pix_fmt",
-    "yuv420p",
-    "-c:a",
-    "aac",
-    "-b:a",
-    "128k",
-    "-ar",
-    "48000",
-    "-ac",
-    "2",
-];
-const MATROSKA_MP3: &[&str] = &[
-    "-c:v",
-    "libx264",
-    "-preset",
-    "veryfast",
-    "-b:v",
-    "1500k",
-    "-g",
-    "50",
-    "-pix_fmt",
-    "yuv420p",
-    "-c:a",
-    "libmp3lame",
-    "-ar",
-    "44100",
-    "-ac",
-    "2",
-];
+/// Of every clip.
+const H264: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -ac 2";
+const MAIN_AAC: &str = "-profile:v main -b:v 2000k -g 60 -c:a aac -b:a 128k -ar 48000";
+const HIGH_AAC: &str = "-profile:v high -bf 3 -b:v 2500k -g 60 -c:a aac -b:a 128k -ar 48000";
+const MP3: &str = "-b:v 1500k -g 50 -c:a libmp3lame -ar 44100";
 
 /// The first two are put on air as they are, the last two are transcoded: the page tells which.
 const CLIPS: [Clip; 4] = [
@@ -108,7 +50,7 @@ const CLIPS: [Clip; 4] = [
         picture: "gradients=size=1280x720:rate=30:n=4:c0=0x123a6b:c1=0x7a2f6d:c2=0xe0703c:c3=0x16213e:speed=0.02",
         tone_hz: 330,
         seconds: 20,
-        encoding: H264_HIGH_DEEP,
+        encoding: HIGH_AAC,
     },
     Clip {
         file: "02-test-pattern.mp4",
@@ -116,7 +58,7 @@ const CLIPS: [Clip; 4] = [
         picture: "testsrc2=size=1280x720:rate=30",
         tone_hz: 440,
         seconds: 20,
-        encoding: H264_MAIN,
+        encoding: MAIN_AAC,
     },
     Clip {
         file: "03-colour-bars-25fps.mkv",
@@ -124,7 +66,7 @@ const CLIPS: [Clip; 4] = [
         picture: "smptehdbars=size=1024x576:rate=25",
         tone_hz: 550,
         seconds: 15,
-        encoding: MATROSKA_MP3,
+        encoding: MP3,
     },
     Clip {
         file: "04-from-a-phone.mp4",
@@ -132,7 +74,7 @@ const CLIPS: [Clip; 4] = [
         picture: "gradients=size=540x960:rate=30:n=3:c0=0x0f766e:c1=0x1e3a8a:c2=0x84cc16:speed=0.03",
         tone_hz: 660,
         seconds: 15,
-        encoding: H264_MAIN,
+        encoding: MAIN_AAC,
     },
 ];
 
@@ -216,7 +158,7 @@ async fn encode(
         "mp4"
     };
     let spec = spec
-        .args(clip.encoding)
+        .args(H264.split(' ').chain(clip.encoding.split(' ')))
         .args(["-t", &clip.seconds.to_string(), "-f", format])
         .arg(to);
     let made = capture(spec, LIMITS).await?;

@@ -9,10 +9,8 @@ use ingest::tag::tags;
 use serde_json::{Value, json};
 use supervise::{CaptureLimits, ExitReason, Spec, capture};
 
-use super::measure::Programme;
+use super::programme::Programme;
 
-/// Milliseconds of a picture.
-pub const FRAME_MS: u64 = 40;
 const FPS: u32 = 25;
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 180;

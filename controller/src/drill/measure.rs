@@ -1,21 +1,15 @@
 //! From what a platform has received to what its viewer saw: pure.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use ingest::Tag;
 use ingest::receiver::{Connection, Message};
 use ingest::viewer::{Report, outages};
 
-use super::clips::FRAME_MS;
+use super::programme::{FRAME_MS, Programme};
 use super::verdict::{JITTER, Sight, allowed};
 
 /// Pictures are sent every 40 ms; what is longer than this is a hole worth naming.
 const TOLERANCE: Duration = Duration::from_millis(200);
-
-/// The pictures of the programme, by what they are coded as.
-#[derive(Debug, Clone, Default)]
-pub struct Programme(HashSet<u64>);
 
 /// The piece of time that is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -39,21 +33,6 @@ impl Window {
             away_after: JITTER + allowed(late),
             ..self
         }
-    }
-}
-
-// === impl Programme ===
-
-impl Programme {
-    /// Of the tags of all files.
-    pub fn of<'a>(tags: impl Iterator<Item = &'a Tag>) -> Self {
-        let pictures = tags.filter(|tag| tag.is_picture());
-        Self(pictures.map(|tag| tag.digest).collect())
-    }
-
-    /// Whether the picture is one of the programme, and not of the slate.
-    pub fn has(&self, tag: &Tag) -> bool {
-        self.0.contains(&tag.digest)
     }
 }
 
@@ -149,6 +128,8 @@ fn two_at_once(connections: &[Connection]) -> bool {
 #[cfg(test)]
 mod tests {
     use ingest::Track;
+
+    use ingest::Tag;
 
     use super::*;
 

@@ -63,10 +63,10 @@ pub struct Sight {
 pub struct Complaint(String);
 
 /// One frame of the drill's clips and a rounded millisecond.
-const FRAME: Duration = Duration::from_millis(super::clips::FRAME_MS + 1);
+const FRAME: Duration = Duration::from_millis(super::programme::FRAME_MS + 1);
 /// Where a film was cut off its last packet may be half of one: a picture that is in no file, and is no
 /// slate either. Whoever read ahead airs it long after the cut.
-const AT_A_CUT: Duration = Duration::from_millis(2 * super::clips::FRAME_MS);
+const AT_A_CUT: Duration = Duration::from_millis(2 * super::programme::FRAME_MS);
 /// A viewer's buffer is seconds; a machine under load delivers this much late without a loss.
 pub const JITTER: Duration = Duration::from_millis(500);
 

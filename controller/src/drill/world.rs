@@ -29,7 +29,7 @@ pub use self::footprint::Footprint;
 use super::clips;
 use super::family::{self, Member};
 use super::lateness::Lateness;
-use super::measure::Programme;
+use super::programme::Programme;
 use super::rest;
 use super::warden::Warden;
 use crate::config::Config;

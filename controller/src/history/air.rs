@@ -15,16 +15,19 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storage::history::{
-    AskedBy, Delivery, Gap, OnAirSpan, Recovery, Row, SessionEnd, Span, Wanted,
-};
+use storage::history::{AskedBy, Recovery, Row, SessionEnd};
 use storage::model::report::OnAirKind;
 use storage::model::{DarkCause, StreamId};
 
+use self::link::{Link, Source, Why};
+use super::axis::Instant;
 use super::fact::{Fact, What};
 use super::sessions::Sessions;
+use super::totals::Totals;
+
+mod link;
+mod rows;
 
 /// What holds at one instant, with the intervals under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,13 +45,9 @@ pub(super) struct Air {
     acted: Option<i64>,
     #[serde(default)]
     sessions: Sessions,
-}
-
-/// An instant by both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Instant {
-    pub(super) ms: i64,
-    pub(super) at: Timestamp,
+    /// Of the intervals that have ended.
+    #[serde(default)]
+    totals: Totals,
 }
 
 /// The worker that was heard of last.
@@ -68,19 +67,6 @@ struct Destination {
     open: Option<Open>,
 }
 
-/// What goes to a destination, wanted or not.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Link {
-    Up { connection: u64 },
-    Down(Why),
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Why {
-    cause: DarkCause,
-    error_type: Option<String>,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Open {
     since: Instant,
@@ -91,13 +77,6 @@ struct Open {
 struct OnAir {
     since: Instant,
     source: Source,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Source {
-    kind: OnAirKind,
-    item: Option<String>,
-    cause: Option<DarkCause>,
 }
 
 // === impl Air ===
@@ -115,6 +94,7 @@ impl Air {
             source: None,
             acted: None,
             sessions: Sessions::default(),
+            totals: Totals::default(),
         }
     }
 
@@ -137,6 +117,23 @@ impl Air {
 
     /// Takes the next fact; intervals that it ends go to `rows`.
     pub(super) fn apply(&mut self, fact: &Fact, rows: &mut Vec<Row>) {
+        let known = rows.len();
+        self.take(fact, rows);
+        for row in &rows[known..] {
+            self.totals.add_ended(row);
+        }
+    }
+
+    /// Everything that was counted up to `now_ms`, with what is under way.
+    pub(super) fn totals(&self, now_ms: i64) -> Totals {
+        let mut totals = self.totals.clone();
+        for row in self.open_rows() {
+            totals.add_open(&row, now_ms);
+        }
+        totals
+    }
+
+    fn take(&mut self, fact: &Fact, rows: &mut Vec<Row>) {
         // A fact that comes too late for its instant counts from the present one.
         self.now = Instant {
             ms: fact.ms.max(self.now.ms),
@@ -198,23 +195,6 @@ impl Air {
             }
         }
         self.settle(self.now, rows);
-    }
-
-    /// The intervals under way.
-    pub(super) fn open_rows(&self) -> Vec<Row> {
-        let wanted = self.wanted.and_then(|since| self.wanted_row(since, None));
-        let destinations = self.destinations.iter().filter_map(|(name, destination)| {
-            let open = destination.open.as_ref()?;
-            self.destination_row(name, open, None, None)
-        });
-        let on_air = self.on_air.as_ref();
-        let on_air = on_air.and_then(|on_air| self.on_air_row(on_air, None, None));
-        wanted
-            .into_iter()
-            .chain(destinations)
-            .chain(on_air)
-            .chain(self.sessions.rows(&self.stream))
-            .collect()
     }
 
     /// A fresh start owes nothing to why the stream was dark before.
@@ -287,6 +267,11 @@ impl Air {
     }
 
     fn started(&mut self, worker: &str, boot_id: &str, takes_over: bool, rows: &mut Vec<Row>) {
+        if takes_over {
+            self.totals.worker_upgrades += 1;
+        } else {
+            self.totals.worker_starts += 1;
+        }
         if !takes_over {
             let before = self.worker.as_ref();
             // The end of the one before was not seen: it counts until it was heard of last.
@@ -419,125 +404,5 @@ impl Air {
         } else {
             Recovery::Automatic
         }
-    }
-
-    fn wanted_row(&self, since: Instant, end: Option<Instant>) -> Option<Row> {
-        let stream = self.stream.clone();
-        let span = span(since, end)?;
-        Some(Row::Wanted(Wanted { stream, span }))
-    }
-
-    fn destination_row(
-        &self,
-        name: &str,
-        open: &Open,
-        end: Option<Instant>,
-        recovery: Option<Recovery>,
-    ) -> Option<Row> {
-        let stream = self.stream.clone();
-        let destination = name.to_owned();
-        let span = span(open.since, end)?;
-        Some(match &open.link {
-            Link::Up { connection } => Row::Delivery(Delivery {
-                stream,
-                destination,
-                span,
-                connection: *connection,
-            }),
-            Link::Down(why) => Row::Gap(Gap {
-                stream,
-                destination,
-                span,
-                cause: why.cause,
-                error_type: why.error_type.clone(),
-                recovery,
-            }),
-        })
-    }
-
-    fn on_air_row(
-        &self,
-        on_air: &OnAir,
-        end: Option<Instant>,
-        recovery: Option<Recovery>,
-    ) -> Option<Row> {
-        Some(Row::OnAir(OnAirSpan {
-            stream: self.stream.clone(),
-            span: span(on_air.since, end)?,
-            source: on_air.source.kind,
-            item: on_air.source.item.clone(),
-            cause: on_air.source.cause,
-            recovery,
-        }))
-    }
-}
-
-/// `None` for an interval without length.
-fn span(since: Instant, end: Option<Instant>) -> Option<Span> {
-    if end.is_some_and(|end| end.ms <= since.ms) {
-        return None;
-    }
-    Some(Span {
-        start_ms: since.ms,
-        end_ms: end.map(|end| end.ms),
-        start_at: since.at,
-        end_at: end.map(|end| end.at),
-    })
-}
-
-/// Says little enough to give way to whatever is learned later.
-fn is_vague(cause: DarkCause) -> bool {
-    matches!(cause, DarkCause::Starting | DarkCause::Unknown)
-}
-
-// === impl Instant ===
-
-impl Instant {
-    pub(super) fn max(self, other: Self) -> Self {
-        if other.ms > self.ms { other } else { self }
-    }
-}
-
-// === impl Link, Why, Source ===
-
-impl Link {
-    /// Whether an open interval lasts; it learns a better cause then.
-    fn goes_on_with(&mut self, next: &Self) -> bool {
-        match (self, next) {
-            (Self::Up { connection }, Self::Up { connection: other }) => connection == other,
-            (Self::Down(why), Self::Down(next)) => {
-                if is_vague(why.cause) && !is_vague(next.cause) && !next.cause.is_planned() {
-                    *why = next.clone();
-                    return true;
-                }
-                is_vague(next.cause) || why.cause.is_planned() == next.cause.is_planned()
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Why {
-    fn of(cause: DarkCause, error_type: Option<&str>) -> Self {
-        Self {
-            cause,
-            error_type: error_type.map(str::to_owned),
-        }
-    }
-}
-
-impl Source {
-    fn goes_on_with(&mut self, next: &Self) -> bool {
-        if self.kind != next.kind || self.item != next.item {
-            return false;
-        }
-        let (Some(cause), Some(other)) = (self.cause, next.cause) else {
-            return self.cause == next.cause;
-        };
-        if is_vague(cause) && !is_vague(other) && !other.is_planned() {
-            self.cause = next.cause;
-            return true;
-        }
-        is_vague(other) || cause.is_planned() == other.is_planned()
     }
 }

@@ -5,7 +5,7 @@ use storage::history::{self, LiveSession, Row, Sample, SampleFilter, Table};
 use storage::model::StreamId;
 
 use super::Unavailable;
-use super::air::Instant;
+use super::axis::Instant;
 use super::report::{
     AskedIncidents, AskedMetrics, AskedTransitions, Incident, Incidents, Metric, Metrics, Point,
     Series, Transitions, Uptime, Window,

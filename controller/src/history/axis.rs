@@ -6,9 +6,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use storage::history::Boot;
 
 use super::moment::Moment;
+
+/// An instant of the axis, with what the wall clock showed then.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Instant {
+    pub(super) ms: i64,
+    pub(super) at: Timestamp,
+}
 
 /// All boots that were seen.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +26,14 @@ pub(super) struct Axis {
     offsets: BTreeMap<String, i64>,
     /// The newest instant placed, by both clocks.
     newest: Option<(i64, Timestamp)>,
+}
+
+// === impl Instant ===
+
+impl Instant {
+    pub(super) fn max(self, other: Self) -> Self {
+        if other.ms > self.ms { other } else { self }
+    }
 }
 
 // === impl Axis ===

@@ -5,27 +5,29 @@
 //! nothing is known of the past, so notes wait; afterwards the recorders go on in memory whatever
 //! the disk does.
 
+mod journals;
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant as Clock};
 
-use storage::document::{self, Opened};
 use storage::history::{Limits, Loaded, Sample};
 use storage::layout::Layout;
-use storage::model::{AirEvent, DarkCause, PositionFile, StreamId};
+use storage::model::StreamId;
 use tokio::sync::watch;
 
-use super::air::{Instant, Worker};
 use super::answer::Asked;
-use super::axis::Axis;
+use super::axis::{Axis, Instant};
 use super::fact::{Fact, What};
-use super::import::{Import, Piece};
+use super::import::Import;
 use super::moment::{self, Moment};
 use super::recorder::Recorder;
 use super::store::Store;
-use super::{Ask, Note};
+use super::totals::Totals;
+use super::{Ask, Note, Unavailable};
 
 /// How often the journals are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -96,6 +98,8 @@ impl Keeper {
             if let ControlFlow::Break(closed) = flow {
                 self.tick();
                 self.write();
+                // Nothing touches the file any more once it is told.
+                drop(self);
                 // Whoever waited may have lost patience.
                 let _ = closed.send(());
                 return;
@@ -212,146 +216,12 @@ impl Keeper {
         self.record(stream, [fact(instant, what)]);
     }
 
-    fn recovered(&mut self, stream: &StreamId, moment: Moment, wanted: Option<Vec<String>>) {
-        self.import_stream(stream);
-        let known = self.recorders.get(stream);
-        let as_known = match known {
-            Some(recorder) => recorder.is_wanted(wanted.as_deref()),
-            None => wanted.is_none(),
-        };
-        if as_known {
-            return;
-        }
-        let what = match wanted {
-            Some(destinations) => What::Wanted { destinations },
-            None => What::Unwanted,
-        };
-        self.note(stream, moment, what);
-    }
-
-    /// Of the worker that lived at `moment`, as far as was known, and does not: its journal is read to
-    /// its end, and it ends where it was last known to live.
-    fn earlier_worker_is_gone(&mut self, stream: &StreamId, moment: Moment, pulse: Option<u64>) {
-        self.import_stream(stream);
-        let now = self.place(moment);
-        let recorder = self.recorders.get(stream);
-        // A later worker may be in the journal already.
-        let Some(worker) = recorder.and_then(|it| it.living_worker_at(now.ms)) else {
-            return;
-        };
-        let (instant, cause) = self.last_sign_of(stream, &worker, pulse);
-        let what = What::Gone {
-            worker: worker.nonce,
-            cause,
-            error_type: None,
-        };
-        self.record(stream, [fact(instant, what)]);
-    }
-
-    /// When a worker was last known to live whose end nobody saw, and what must have ended it.
-    fn last_sign_of(
-        &mut self,
-        stream: &StreamId,
-        worker: &Worker,
-        pulse: Option<u64>,
-    ) -> (Instant, DarkCause) {
-        let mut last = worker.last;
-        let same_boot = worker.boot_id == self.boot_id || worker.boot_id.is_empty();
-        if let Some(boot_ms) = pulse {
-            let boot_id = if same_boot {
-                self.boot_id.clone()
-            } else {
-                worker.boot_id.clone()
-            };
-            let ms = self.axis.place(
-                &boot_id,
-                Moment {
-                    at: last.at,
-                    boot_ms,
-                },
-            );
-            if ms > last.ms {
-                // By the wall clock it was as long after the last entry as by the other.
-                let since = jiff::SignedDuration::from_millis(ms - last.ms);
-                let at = last.at.checked_add(since).unwrap_or(last.at);
-                last = Instant { ms, at };
-            }
-        }
-        if same_boot {
-            return (last, DarkCause::WorkerCrashed);
-        }
-        if let Some(at) = self.position_at(stream)
-            && at > last.at
-            && let Some(ms) = self.axis.place_wall(at)
-        {
-            last = Instant {
-                ms: ms.max(last.ms),
-                at,
-            };
-        }
-        (last, DarkCause::MachineDown)
-    }
-
-    fn position_at(&self, stream: &StreamId) -> Option<jiff::Timestamp> {
-        let opened = document::read::<PositionFile>(&self.layout.position(stream)).ok()?;
-        match opened {
-            Opened::Loaded { value, .. } => Some(value.at),
-            Opened::Absent | Opened::Corrupt(_) => None,
-        }
-    }
-
     fn samples(&mut self, mut samples: Vec<Sample>, moment: Moment) {
         let instant = self.place(moment);
         for sample in &mut samples {
             (sample.ms, sample.at) = (instant.ms, instant.at);
         }
         self.store.pending.samples.append(&mut samples);
-    }
-
-    fn import_all(&mut self) {
-        for stream in self.import.streams() {
-            self.import_stream(&stream);
-        }
-    }
-
-    fn import_stream(&mut self, stream: &StreamId) {
-        while !self.store.is_behind()
-            && let Some(piece) = self.import.next(stream)
-        {
-            self.take_piece(stream, piece);
-            self.write();
-        }
-    }
-
-    fn take_piece(&mut self, stream: &StreamId, piece: Piece) {
-        let worker = self.recorders.get(stream).and_then(Recorder::last_worker);
-        let mut boots: BTreeMap<String, String> = BTreeMap::new();
-        boots.extend(worker.map(|worker| (worker.nonce, worker.boot_id)));
-        let mut facts = Vec::new();
-        for entry in piece.entries {
-            if let AirEvent::Started { boot_id, .. } = &entry.event {
-                let boot_id = boot_id.clone().unwrap_or_else(|| self.boot_id.clone());
-                boots.insert(entry.worker.clone(), boot_id);
-            }
-            let boot_id = boots
-                .get(&entry.worker)
-                .filter(|boot_id| !boot_id.is_empty());
-            let boot_id = boot_id.unwrap_or(&self.boot_id);
-            let ms = self.axis.place(
-                boot_id,
-                Moment {
-                    at: entry.at,
-                    boot_ms: entry.boot_ms,
-                },
-            );
-            let what = What::of_entry(entry.worker, entry.event);
-            facts.push(fact(Instant { ms, at: entry.at }, what));
-        }
-        self.store
-            .pending
-            .cursors
-            .insert(piece.part, Some(piece.offset));
-        self.record(stream, facts);
     }
 
     fn record(&mut self, stream: &StreamId, facts: impl IntoIterator<Item = Fact>) {
@@ -413,35 +283,6 @@ impl Keeper {
         pending.boots = self.axis.boots();
     }
 
-    /// Removes parts whose contents are in the file for certain.
-    fn remove_finished(&mut self) {
-        let mut finished = Vec::new();
-        for stream in self.import.streams() {
-            let alive = self
-                .recorders
-                .get(&stream)
-                .is_none_or(|it| it.living_worker().is_some());
-            finished.extend(self.import.finished(&stream, alive));
-        }
-        if finished.is_empty() || !self.store.write() || self.store.with(|it| it.settle()).is_err()
-        {
-            return;
-        }
-        for (part, path) in finished {
-            match std::fs::remove_file(&path) {
-                Ok(()) => {
-                    self.import.forget(&part);
-                    self.store.pending.cursors.insert(part, None);
-                }
-                Err(error) => {
-                    if self.stuck.insert(path.clone()) {
-                        tracing::warn!(path = %path.display(), %error, "cannot remove a part of a journal that was read");
-                    }
-                }
-            }
-        }
-    }
-
     fn retain(&mut self) {
         let now = self.place(Moment::now());
         let limits = self.limits;
@@ -456,21 +297,45 @@ impl Keeper {
         self.tick();
         self.write();
         let now = self.place(Moment::now());
-        let asked = Asked {
-            now,
-            store: &mut self.store,
-        };
         // Whoever asked may have gone away.
         match ask {
-            Ask::Uptime(window, stream, reply) => drop(reply.send(asked.uptime(window, stream))),
-            Ask::Incidents(incidents, reply) => drop(reply.send(asked.incidents(incidents))),
+            Ask::Uptime(window, stream, reply) => {
+                drop(reply.send(self.asked(now).uptime(window, stream)));
+            }
+            Ask::Incidents(incidents, reply) => {
+                drop(reply.send(self.asked(now).incidents(incidents)));
+            }
             Ask::Metrics(stream, metrics, reply) => {
-                drop(reply.send(asked.metrics(stream, metrics)));
+                drop(reply.send(self.asked(now).metrics(stream, metrics)));
             }
             Ask::Transitions(transitions, reply) => {
-                drop(reply.send(asked.transitions(transitions)));
+                drop(reply.send(self.asked(now).transitions(transitions)));
             }
+            Ask::Totals(reply) => drop(reply.send(self.count(now))),
         }
+    }
+
+    fn asked(&mut self, now: Instant) -> Asked<'_> {
+        Asked {
+            now,
+            store: &mut self.store,
+        }
+    }
+
+    /// What every record adds up to. It is written down before it is told, so that the next controller
+    /// tells no less.
+    fn count(&mut self, now: Instant) -> Result<BTreeMap<StreamId, Totals>, Unavailable> {
+        if !self.loaded {
+            return Err(self.store.unavailable());
+        }
+        let mut totals = BTreeMap::new();
+        for (stream, recorder) in &mut self.recorders {
+            totals.insert(stream.clone(), recorder.count(now.ms).clone());
+            let pending = &mut self.store.pending.recorders;
+            pending.insert(stream.clone(), recorder.to_text());
+        }
+        self.write();
+        Ok(totals)
     }
 }
 

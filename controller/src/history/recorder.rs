@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use storage::history::{Key, Row};
 use storage::model::StreamId;
 
-use super::air::{Air, Instant, Worker};
+use super::air::{Air, Worker};
+use super::axis::Instant;
 use super::fact::Fact;
+use super::totals::Totals;
 
 /// How late a fact may become known and still count for its own instant.
 const HORIZON_MS: i64 = 60_000;
@@ -24,6 +26,9 @@ pub(super) struct Recorder {
     settled: Air,
     /// In order.
     facts: Vec<Fact>,
+    /// The greatest numbers that were told of it.
+    #[serde(default)]
+    counted: Totals,
     /// The rows that follow, as they were told.
     #[serde(skip)]
     told: BTreeMap<Key, Row>,
@@ -44,6 +49,7 @@ impl Recorder {
         Self {
             settled: Air::new(stream, start),
             facts: Vec::new(),
+            counted: Totals::default(),
             told: BTreeMap::new(),
         }
     }
@@ -85,6 +91,13 @@ impl Recorder {
     /// All rows that may still change, the open ones among them.
     pub(super) fn rows(&self) -> &BTreeMap<Key, Row> {
         &self.told
+    }
+
+    /// What it all adds up to at `now_ms`; never less than before.
+    pub(super) fn count(&mut self, now_ms: i64) -> &Totals {
+        let (air, _) = self.fold();
+        self.counted.raise_to(&air.totals(now_ms));
+        &self.counted
     }
 
     /// The newest instant in it.

@@ -18,7 +18,7 @@ use storage::history::{AskedBy, LiveSession, Mark, Row, SessionEnd, Span};
 use storage::model::StreamId;
 use storage::model::live::LiveInputState;
 
-use super::air::Instant;
+use super::axis::Instant;
 
 /// Input of a session for which whichever is ready was asked for.
 const ANY: &str = "";

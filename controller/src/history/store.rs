@@ -9,7 +9,7 @@
 //! refuses for a day costs as much memory as there were intervals; samples beyond a bound are dropped,
 //! oldest first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -57,12 +57,7 @@ impl Store {
         if self.database.is_some() || !self.may_try() {
             return None;
         }
-        let opened =
-            Database::open(&self.path, Timestamp::now()).and_then(|(mut database, aside)| {
-                let loaded = database.load()?;
-                Ok((database, aside, loaded))
-            });
-        match opened {
+        match open_and_load(&self.path) {
             Ok((database, aside, loaded)) => {
                 self.database = Some(database);
                 match aside {
@@ -110,16 +105,19 @@ impl Store {
         work: impl FnOnce(&mut Database) -> Result<T, HistoryError>,
     ) -> Result<T, Unavailable> {
         let Some(database) = &mut self.database else {
-            let fault = self.fault.borrow().clone();
-            return Err(Unavailable(
-                fault.unwrap_or_else(|| "it is not open yet".into()),
-            ));
+            return Err(self.unavailable());
         };
         work(database).map_err(|error| {
             let text = told(&error);
             self.refused(error);
             Unavailable(text)
         })
+    }
+
+    /// Why nothing can be read while it is not open.
+    pub(super) fn unavailable(&self) -> Unavailable {
+        let fault = self.fault.borrow().clone();
+        Unavailable(fault.unwrap_or_else(|| "it is not open yet".into()))
     }
 
     /// Whether the backlog is such that more should not be read.
@@ -170,7 +168,7 @@ impl Store {
     }
 
     /// The damaged file has another name now; a person should know until the next start.
-    fn set_aside(&mut self, aside: &std::path::Path) {
+    fn set_aside(&mut self, aside: &Path) {
         self.anew = true;
         self.retry_at = None;
         self.fault.send_replace(None);
@@ -180,6 +178,19 @@ impl Store {
             "the history was damaged: it was set aside and a new one begun; what is read from the \
              journals from now on is in the new one"
         );
+    }
+}
+
+/// The file, its new name where it was damaged, and what is in it. Damage may show only when it is read.
+fn open_and_load(path: &Path) -> Result<(Database, Option<PathBuf>, Loaded), HistoryError> {
+    let (mut database, aside) = Database::open(path, Timestamp::now())?;
+    match database.load() {
+        Err(error) if error.is_corrupt() => {
+            let (mut database, aside) = database.begin_anew(Timestamp::now())?;
+            let loaded = database.load()?;
+            Ok((database, Some(aside), loaded))
+        }
+        loaded => Ok((database, aside, loaded?)),
     }
 }
 

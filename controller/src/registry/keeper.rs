@@ -1,7 +1,8 @@
 //! The task that owns the set of streams and `stream_config.json`.
 //!
-//! A change of configuration is on disk before it is in force, one change at a time. Reads do not
-//! come here: the set is published as a whole after each change.
+//! A change of configuration is on disk before it is in force, one change at a time; what a worker makes
+//! of it is its driver's affair, and nobody else waits for that. Reads do not come here: the set is
+//! published as a whole after each change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(13);
 /// All streams, as published.
 pub(super) type Streams = Arc<BTreeMap<StreamId, StreamHandle>>;
 
+type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
+type Answer<T> = oneshot::Receiver<Result<T, RequestError>>;
+
 /// What is asked of the keeper.
 #[derive(Debug)]
 pub(super) enum Change {
@@ -38,9 +42,9 @@ pub(super) enum Change {
         text: Vec<u8>,
         /// It is done only while this is in force.
         before: Option<Box<StreamConfig>>,
-        reply: oneshot::Sender<Result<Applied, RequestError>>,
+        reply: Reply<Applied>,
     },
-    Delete(StreamId, oneshot::Sender<Result<(), RequestError>>),
+    Delete(StreamId, Reply<()>),
     Reload(oneshot::Sender<()>),
     End(End, oneshot::Sender<()>),
 }
@@ -103,20 +107,21 @@ impl Keeper {
                     before,
                     reply,
                 } => {
-                    let outcome = match before {
-                        Some(before) if self.configs.get(&id) != Some(&*before) => {
-                            Err(RequestError::Superseded(id))
-                        }
-                        _ => self.put(id, &text).await,
-                    };
-                    let _ = reply.send(outcome);
+                    if before.is_some_and(|before| self.configs.get(&id) != Some(&*before)) {
+                        let _ = reply.send(Err(RequestError::Superseded(id)));
+                    } else {
+                        self.put(id, &text, reply).await;
+                    }
                 }
                 Change::Delete(id, reply) => {
                     let _ = reply.send(self.delete(&id).await);
                 }
                 Change::Reload(reply) => {
-                    self.reload().await;
-                    let _ = reply.send(());
+                    let applied = self.reload().await;
+                    self.drivers.spawn(async move {
+                        log_applied(applied).await;
+                        let _ = reply.send(());
+                    });
                 }
                 Change::End(end, reply) => {
                     self.end(end).await;
@@ -146,7 +151,21 @@ impl Keeper {
             .send_modify(|streams| change(Arc::make_mut(streams)));
     }
 
-    async fn put(&mut self, id: StreamId, text: &[u8]) -> Result<Applied, RequestError> {
+    /// Saves a configuration; what becomes of it after that is told by the stream's driver.
+    async fn put(&mut self, id: StreamId, text: &[u8], reply: Reply<Applied>) {
+        match self.put_on_disk(&id, text).await {
+            Ok(config) => self.apply(id, config, reply).await,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+
+    async fn put_on_disk(
+        &mut self,
+        id: &StreamId,
+        text: &[u8],
+    ) -> Result<StreamConfig, RequestError> {
         let config = parse_stream(text).map_err(|error| match error {
             ConfigError::Problems(problems) => RequestError::Invalid(problems),
             ConfigError::Syntax(error) => RequestError::Invalid(vec![Problem {
@@ -154,14 +173,14 @@ impl Keeper {
                 message: error.to_string(),
             }]),
         })?;
-        let problems = lasting_problems(&id, &self.machine.settings);
+        let problems = lasting_problems(id, &self.machine.settings);
         if !problems.is_empty() {
             return Err(RequestError::Invalid(problems));
         }
         let mut configs = self.configs.clone();
         configs.insert(id.clone(), config.clone());
         self.save(configs).await?;
-        self.apply(id, config).await
+        Ok(config)
     }
 
     async fn delete(&mut self, id: &StreamId) -> Result<(), RequestError> {
@@ -195,9 +214,11 @@ impl Keeper {
         handle.ok_or_else(|| RequestError::UnknownStream(id.clone()))
     }
 
-    async fn apply(&mut self, id: StreamId, config: StreamConfig) -> Result<Applied, RequestError> {
+    /// Hands a saved configuration to the stream's driver, without waiting for its worker: one that hangs
+    /// must not hold up who saves another stream's.
+    async fn apply(&mut self, id: StreamId, config: StreamConfig, reply: Reply<Applied>) {
         if let Ok(handle) = self.handle(&id) {
-            return handle.configure(config).await;
+            return handle.configure(config, reply).await;
         }
         let _recovery = self.start_driver(Beginning {
             id,
@@ -205,7 +226,7 @@ impl Keeper {
             record: None,
             boot: false,
         });
-        Ok(Applied::Created)
+        let _ = reply.send(Ok(Applied::Created));
     }
 
     /// Writes `configs` and makes them the ones in force.
@@ -253,14 +274,15 @@ impl Keeper {
         outcome
     }
 
-    /// Takes over what an operator wrote into the file. With a mistake in it, nothing changes.
-    async fn reload(&mut self) {
+    /// Takes over what an operator wrote into the file; whose configuration changed, and what becomes of
+    /// it. With a mistake in it, nothing changes.
+    async fn reload(&mut self) -> Vec<(StreamId, Answer<Applied>)> {
         let opened = self.with_document(Document::reload).await;
         let file = match opened {
             Ok(Opened::Loaded { value, .. }) => value,
             Ok(Opened::Absent) => {
                 tracing::info!("there is no configuration file; nothing to reload");
-                return;
+                return Vec::new();
             }
             Ok(Opened::Corrupt(corrupt)) => {
                 self.fault.send_replace(Some(format!(
@@ -276,11 +298,11 @@ impl Keeper {
                     "the configuration was not reloaded and the old one stays in force: {}",
                     corrupt.flaw
                 );
-                return;
+                return Vec::new();
             }
             Err(error) => {
                 tracing::error!(error_type = "config_unreadable", "{}", chain(&error));
-                return;
+                return Vec::new();
             }
         };
         self.fault.send_replace(None);
@@ -288,15 +310,16 @@ impl Keeper {
         for id in old.keys().filter(|id| !file.streams.contains_key(*id)) {
             self.remove(id).await;
         }
+        let mut applied = Vec::new();
         for (id, config) in file.streams {
             if old.get(&id) == Some(&config) {
                 continue;
             }
-            match self.apply(id.clone(), config).await {
-                Ok(applied) => tracing::info!(stream_id = %id, ?applied, "configuration reloaded"),
-                Err(error) => tracing::error!(stream_id = %id, "{}", chain(&error)),
-            }
+            let (reply, answer) = oneshot::channel();
+            self.apply(id.clone(), config, reply).await;
+            applied.push((id, answer));
         }
+        applied
     }
 
     /// Stops and forgets a stream that the operator took out of the file.
@@ -344,6 +367,16 @@ impl Keeper {
         // What is still running is let go of; a worker outlives its driver.
         self.drivers.shutdown().await;
         self.machine.ledger.settle().done().await;
+    }
+}
+
+/// Tells what became of configurations that were reloaded.
+async fn log_applied(applied: Vec<(StreamId, Answer<Applied>)>) {
+    for (id, answer) in applied {
+        match answer.await.unwrap_or(Err(RequestError::ShuttingDown)) {
+            Ok(applied) => tracing::info!(stream_id = %id, ?applied, "configuration reloaded"),
+            Err(error) => tracing::error!(stream_id = %id, "{}", chain(&error)),
+        }
     }
 }
 

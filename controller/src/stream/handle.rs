@@ -168,13 +168,13 @@ impl StreamHandle {
             .expect("reading a log does not panic")
     }
 
-    /// Puts a configuration into force that has been saved.
-    ///
-    /// # Errors
-    /// `ShuttingDown`.
-    pub(crate) async fn configure(&self, config: StreamConfig) -> Result<Applied, RequestError> {
-        self.ask(|reply| Request::Configure(Box::new(config), reply))
-            .await
+    /// Has a configuration put into force that has been saved; those who save are in the order of their
+    /// calls. `reply` is told what became of it, when the worker has taken it or will not; it is dropped
+    /// where the driver has ended.
+    pub(crate) async fn configure(&self, config: StreamConfig, reply: Reply<Applied>) {
+        let request = Request::Configure(Box::new(config), reply);
+        // With the request goes the reply, and whoever waits for it sees that.
+        let _ = self.requests.send(request).await;
     }
 
     /// Ends the driver of a stream without a worker, and answers what it remembered.

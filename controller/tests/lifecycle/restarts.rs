@@ -155,7 +155,10 @@ async fn a_hung_worker_that_is_told_its_configuration_holds_up_only_who_saved_it
                 file.contains(item).then_some(())
             })
             .await;
-            assert_eq!(controller.post("/streams/start").await.0, 409);
+            assert_eq!(controller.post("/streams/main/start").await.0, 409);
+            let another = format!(r#"{{"programme": {{"items": [{{"key": "{item}"}}]}}}}"#);
+            let (code, answer) = controller.call("PUT", "/streams/other", &another).await;
+            assert!([200, 201].contains(&code), "{code} {answer:#}");
         });
         let saved = match futures_util::future::select(saved, other).await {
             Either::Left((saved, other)) => {

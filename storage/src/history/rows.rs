@@ -257,30 +257,31 @@ impl Span {
 // === impl Row ===
 
 impl Row {
+    /// When it was.
+    pub fn span(&self) -> &Span {
+        match self {
+            Self::Wanted(row) => &row.span,
+            Self::Delivery(row) => &row.span,
+            Self::Gap(row) => &row.span,
+            Self::OnAir(row) => &row.span,
+            Self::LiveSession(row) => &row.span,
+        }
+    }
+
     /// Its name.
     pub fn key(&self) -> Key {
-        let (table, stream, destination, span) = match self {
-            Self::Wanted(row) => (Table::Wanted, &row.stream, "", &row.span),
-            Self::Delivery(row) => (
-                Table::Delivery,
-                &row.stream,
-                row.destination.as_str(),
-                &row.span,
-            ),
-            Self::Gap(row) => (Table::Gap, &row.stream, row.destination.as_str(), &row.span),
-            Self::OnAir(row) => (Table::OnAir, &row.stream, "", &row.span),
-            Self::LiveSession(row) => (
-                Table::LiveSession,
-                &row.stream,
-                row.input.as_str(),
-                &row.span,
-            ),
+        let (table, stream, destination) = match self {
+            Self::Wanted(row) => (Table::Wanted, &row.stream, ""),
+            Self::Delivery(row) => (Table::Delivery, &row.stream, row.destination.as_str()),
+            Self::Gap(row) => (Table::Gap, &row.stream, row.destination.as_str()),
+            Self::OnAir(row) => (Table::OnAir, &row.stream, ""),
+            Self::LiveSession(row) => (Table::LiveSession, &row.stream, row.input.as_str()),
         };
         Key {
             table,
             stream: stream.clone(),
             destination: destination.to_owned(),
-            start_ms: span.start_ms,
+            start_ms: self.span().start_ms,
         }
     }
 }

@@ -166,6 +166,55 @@ impl DarkCause {
         Self::deserialize(StrDeserializer::<Error>::new(name)).ok()
     }
 
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Starting,
+        Self::SourceFailed,
+        Self::SourceStalled,
+        Self::LiveLost,
+        Self::StorageUnreachable,
+        Self::ProgrammeEmpty,
+        Self::DestinationLost,
+        Self::DestinationStalled,
+        Self::DestinationRejected,
+        Self::WorkerCrashed,
+        Self::WorkerUnresponsive,
+        Self::GivenUp,
+        Self::PreflightFailed,
+        Self::Operator,
+        Self::PlannedRenewal,
+        Self::MachineDown,
+        Self::Unknown,
+    ];
+
+    /// Its name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::SourceFailed => "source_failed",
+            Self::SourceStalled => "source_stalled",
+            Self::LiveLost => "live_lost",
+            Self::StorageUnreachable => "storage_unreachable",
+            Self::ProgrammeEmpty => "programme_empty",
+            Self::DestinationLost => "destination_lost",
+            Self::DestinationStalled => "destination_stalled",
+            Self::DestinationRejected => "destination_rejected",
+            Self::WorkerCrashed => "worker_crashed",
+            Self::WorkerUnresponsive => "worker_unresponsive",
+            Self::GivenUp => "given_up",
+            Self::PreflightFailed => "preflight_failed",
+            Self::Operator => "operator",
+            Self::PlannedRenewal => "planned_renewal",
+            Self::MachineDown => "machine_down",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Says little enough to give way to whatever is learned later.
+    pub const fn is_vague(self) -> bool {
+        matches!(self, Self::Starting | Self::Unknown)
+    }
+
     /// Whether somebody meant it: planned darkness is listed, and told apart in the sums.
     pub const fn is_planned(self) -> bool {
         matches!(self, Self::Operator | Self::PlannedRenewal)
@@ -175,6 +224,15 @@ impl DarkCause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_cause_is_listed_by_its_name() {
+        for (index, cause) in DarkCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, index);
+            assert_eq!(DarkCause::from_name(cause.name()), Some(cause));
+        }
+        assert_eq!(DarkCause::ALL.last(), Some(&DarkCause::Unknown));
+    }
 
     #[test]
     fn a_parts_name_is_read_as_it_is_written_and_no_other_is() {

@@ -87,6 +87,13 @@ impl Drop for Disk {
     }
 }
 
+/// All parts of the stream's journal.
+fn journal(state: &Path) -> String {
+    let parts = fs::read_dir(state.join("streams/main/air")).expect("a journal");
+    let texts = parts.filter_map(|part| fs::read_to_string(part.ok()?.path()).ok());
+    texts.collect()
+}
+
 fn health(controller: &Controller) -> Value {
     controller.get("/health")
 }
@@ -116,9 +123,17 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
         .call("GET", "/streams/other", &Value::Null)
         .expect(404);
 
+    // What the worker saw outlives it: on a full disk there is room left for it, and what was only opened
+    // before can be written to still.
+    receiver.drop_connections();
+    receiver.wait_for_media(1, SOON);
+    wait::until("the connection is in the journal", SOON, || {
+        (journal(&state).matches("\"delivering\"").count() == 2).then_some(())
+    });
+    let lost = Timestamp::now().as_millisecond();
     let before = controller.worker_pid("main");
     process::signal(before, Signal::SIGKILL);
-    receiver.wait_for_media(1, SOON);
+    receiver.wait_for_media(2, SOON);
     controller.wait_state("main", "running", SOON);
     wait::until("it is told", SOON, || {
         let health = health(&controller);
@@ -126,7 +141,7 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
     });
     controller.stop("main");
     controller.start("main");
-    receiver.wait_for_media(2, SOON);
+    receiver.wait_for_media(3, SOON);
     let worker = controller.wait_state("main", "running", SOON)["pid"].clone();
 
     // A controller that starts on such a disk serves, and finds its worker.
@@ -139,7 +154,7 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
 
     disk.heal(fault);
     process::signal(controller.worker_pid("main"), Signal::SIGKILL);
-    receiver.wait_for_media(3, SOON);
+    receiver.wait_for_media(4, SOON);
     wait::until("the newest state is on disk", HEALED, || {
         let text = fs::read(state.join("stream_state.json")).ok()?;
         let file: Value = serde_json::from_slice(&text).ok()?;
@@ -149,11 +164,21 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
     wait::until("it is well again", HEALED, || {
         (health(&controller)["status"] == "ok").then_some(())
     });
-    // The air record is on the same disk; what a killed worker had not written yet died with it.
+    // The air record is on the same disk.
+    wait::until(
+        "the loss seen by the first worker is in the record",
+        SOON,
+        || {
+            let mut gaps = record::gaps(&controller).into_iter();
+            gaps.find(|gap| {
+                gap["cause"] == "destination_lost" && record::time_ms(&gap["end"]) < lost
+            })
+        },
+    );
     let well = Timestamp::now().as_millisecond();
     receiver.wait_for_span(3_000, SOON);
     process::signal(controller.worker_pid("main"), Signal::SIGKILL);
-    receiver.wait_for_media(4, SOON);
+    receiver.wait_for_media(5, SOON);
     wait::until("the gap since is in the record", SOON, || {
         let mut gaps = record::gaps(&controller).into_iter();
         gaps.find(|gap| gap["cause"] == "worker_crashed" && record::time_ms(&gap["start"]) > well)

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use e2e::controller::{Controller, Setup, to_one};
+use e2e::exposition::Scrape;
 use e2e::media;
 use e2e::process;
 use e2e::rtmp::{Connection, Receiver};
@@ -17,6 +18,9 @@ use super::air::{TOLERANCE, last_frame};
 const SOON: Duration = Duration::from_secs(40);
 /// Within one connection, what a busy machine may hold up but no fault makes.
 const HOLE: Duration = Duration::from_secs(1);
+
+const MAIN: &str = "stream=\"main\"";
+const OUT: &str = "stream=\"main\",destination=\"out\"";
 
 /// When the receiver got nothing, by its own log.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +120,7 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
     wait_for_gap(&controller, &receiver, 3);
     // Controller and worker are killed at once, and nobody looks for a while.
     let worker = controller.worker_pid("main");
+    let scraped = scrape(&controller);
     controller.kill();
     process::signal(worker, Signal::SIGKILL);
     controller.start_again();
@@ -159,6 +164,35 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
         (told - dark).abs() < 0.01,
         "{told} s dark, of gaps of {dark} s"
     );
+
+    // Its counters say the same, and none fell because another controller counts.
+    let now = scrape(&controller);
+    now.assert_grown_since(&scraped);
+    let (mut begun, mut seconds) = (0.0, 0.0);
+    for cause in ["starting", "destination_lost", "worker_crashed"] {
+        let labels = format!("{OUT},cause=\"{cause}\"");
+        begun += now.value("destination_gaps_begun_total", &labels);
+        seconds += now.value("destination_gap_seconds_total", &labels);
+    }
+    assert_eq!(begun, 5.0, "{gaps:#?}");
+    assert!((seconds - dark).abs() < 0.01, "{seconds} s of {dark} s");
+    let count = |family| now.value(family, OUT);
+    let wanted = count("destination_wanted_seconds_total");
+    let delivered = count("destination_delivered_seconds_total");
+    assert!(
+        (wanted - delivered - dark).abs() < 0.01,
+        "{wanted} s wanted"
+    );
+    assert_eq!(count("destination_deliveries_begun_total"), 5.0);
+    assert_eq!(now.value("stream_worker_starts_total", MAIN), 3.0);
+    let by_themselves = format!("{OUT},recovery=\"automatic\"");
+    let recoveries = now.value("destination_recoveries_total", &by_themselves);
+    assert_eq!(recoveries, 5.0, "the start, and every fault");
+}
+
+fn scrape(controller: &Controller) -> Scrape {
+    let answer = controller.call("GET", "/metrics", &Value::Null);
+    Scrape::read(&answer.expect(200).text())
 }
 
 #[test]
@@ -197,13 +231,12 @@ fn what_the_operator_did_is_not_held_against_the_stream() {
         "a start is no recovery: {out:#}"
     );
     assert_eq!(out["by_hand"], 0, "{out:#}");
-    let metrics = controller
-        .call("GET", "/metrics", &Value::Null)
-        .expect(200)
-        .text();
-    let family =
-        "stream_controller_destination_availability_ratio{stream=\"main\",destination=\"out\"}";
-    assert!(metrics.contains(family), "{metrics}");
+    let availability = out["availability"].as_f64().expect("a share");
+    let scraped = scrape(&controller).value("destination_availability_ratio", OUT);
+    assert!(
+        (scraped - availability).abs() < 0.2,
+        "{scraped}, {availability}"
+    );
     let (code, text) = controller.script("check_status.sh", &[]);
     assert!(
         code == 0 && text.contains("main/out") && text.contains("longest gap"),

@@ -5,16 +5,21 @@
 //!    try, before anything else: a reader sees a line grow, never one inside another.
 //! 3. After a batch the file is synced; a sync that fails is not repeated on what it was for.
 //! 4. At 1 MiB the next part is begun; beyond 64 the oldest go.
+//! 5. Room for some thousand lines is taken beforehand, beyond the end of the part: what a worker notes while the
+//!    disk is full is in the file all the same, and outlives the worker.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate};
 use storage::model::{AirEntry, AirPart};
 
 /// A part is closed at this size.
 const PART_BYTES: u64 = 1024 * 1024;
+/// Room taken beyond the end of a part.
+const RESERVE_BYTES: u64 = 256 * 1024;
 /// Parts kept for a controller that does not come.
 const PARTS: usize = 64;
 
@@ -32,6 +37,8 @@ pub(super) struct Parts {
 struct Part {
     file: File,
     bytes: u64,
+    /// The disk has given room as far as this.
+    room_bytes: u64,
     /// What is left of a line whose beginning is in the file.
     rest: Vec<u8>,
 }
@@ -76,6 +83,7 @@ impl Parts {
         if let Some(part) = &mut self.open {
             part.finish()?;
             if part.bytes >= self.part_bytes {
+                part.give_back();
                 part.file.sync_data()?;
                 self.open = None;
             }
@@ -85,7 +93,9 @@ impl Parts {
             self.open = Some(self.begin()?);
             self.forget_oldest()?;
         }
-        Ok(self.open.as_mut().expect("opened above"))
+        let part = self.open.as_mut().expect("opened above");
+        part.reserve();
+        Ok(part)
     }
 
     fn begin(&self) -> io::Result<Part> {
@@ -104,6 +114,7 @@ impl Parts {
         Ok(Part {
             file,
             bytes: 0,
+            room_bytes: 0,
             rest: Vec::new(),
         })
     }
@@ -132,6 +143,28 @@ impl Parts {
 }
 
 impl Part {
+    /// Takes room ahead, once half of it is used. A disk that gives none now is asked again at the next
+    /// line, which it may not take either; a file system that cannot do it loses nothing by it.
+    fn reserve(&mut self) {
+        if self.room_bytes.saturating_sub(self.bytes) < RESERVE_BYTES / 2
+            && fallocate(
+                &self.file,
+                FallocateFlags::KEEP_SIZE,
+                self.bytes,
+                RESERVE_BYTES,
+            )
+            .is_ok()
+        {
+            self.room_bytes = self.bytes + RESERVE_BYTES;
+        }
+    }
+
+    /// Gives back what was not used of it.
+    fn give_back(&self) {
+        // Otherwise the controller does when it removes the part.
+        let _ = self.file.set_len(self.bytes);
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         let written = write_rest(&mut self.file, &mut self.rest);
         self.bytes += written.bytes;

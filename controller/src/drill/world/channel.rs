@@ -8,8 +8,8 @@ use storage::model::StreamId;
 
 use super::FLOWING;
 use crate::drill::clips;
-use crate::drill::measure::Programme;
 use crate::drill::platform::Platform;
+use crate::drill::programme::Programme;
 use crate::drill::proxy::Proxy;
 
 /// A drill that is killed leaves workers behind that nobody watches any more: they give up by
