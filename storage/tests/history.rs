@@ -69,6 +69,13 @@ fn gap(start_ms: i64, end_ms: Option<i64>) -> Row {
     })
 }
 
+fn wanted(start_ms: i64, end_ms: Option<i64>) -> Row {
+    Row::Wanted(Wanted {
+        stream: main(),
+        span: span(start_ms, end_ms),
+    })
+}
+
 fn session(end_ms: Option<i64>) -> Row {
     let mark = |ms| {
         Some(Mark {
@@ -387,4 +394,24 @@ fn age_and_size_bound_the_file_and_samples_go_first() {
         all(&mut database),
         [gap(50 * DAY, Some(50 * DAY + 5)), gap(60 * DAY, None)]
     );
+
+    // Intervals of one table are far more; those of the others go as far back.
+    let mut batch = rows([wanted(60 * DAY, Some(70 * DAY)), wanted(70 * DAY, None)]);
+    let many =
+        (0..10_000).map(|n| gap(60 * DAY + n * 100_000 + 1, Some(60 * DAY + n * 100_000 + 2)));
+    batch.rows.extend(rows(many).rows);
+    database.write(&batch).unwrap();
+    let third = database.retain(tight, now).unwrap();
+    assert!(third.bytes <= 300_000 && third.samples == 0, "{third:?}");
+    let left = all(&mut database);
+    let oldest = |table| {
+        let ended = left.iter().filter(|row| row.key().table == table);
+        ended.filter_map(|row| row.span().end_ms).min()
+    };
+    assert!(
+        oldest(Table::Gap) > Some(61 * DAY),
+        "{:?}",
+        oldest(Table::Gap)
+    );
+    assert_eq!(oldest(Table::Wanted), Some(70 * DAY), "still partly in it");
 }

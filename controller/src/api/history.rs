@@ -25,6 +25,9 @@ pub(super) struct AskedUptime {
     stream: Option<StreamId>,
 }
 
+/// Whom a question names: a stream, a destination.
+struct About(Option<StreamId>, Option<String>);
+
 /// Availability of streams and destinations
 ///
 /// Counted from what the destinations acknowledged, by a clock that nobody sets. Streams and
@@ -45,7 +48,7 @@ pub(super) async fn uptime(
 ) -> Result<Json<Uptime>, ApiError> {
     let answer = history.uptime(asked.window, asked.stream.clone()).await?;
     let is_empty = answer.streams.is_empty();
-    answered(answer, is_empty, &registry, asked.stream.as_ref())
+    About(asked.stream, None).answered(answer, is_empty, &registry)
 }
 
 /// Every gap and every slate
@@ -59,7 +62,7 @@ pub(super) async fn uptime(
     ("limit" = Option<usize>, Query, description = "At most so many, 1 to 1000; 100 when left out"),
 ), responses(
     (status = 200, body = Incidents),
-    (status = 404, body = ErrorBody, description = "`unknown_stream`"),
+    (status = 404, body = ErrorBody, description = "`unknown_stream`, `unknown_destination`"),
     (status = 422, body = ErrorBody, description = "`invalid_query` with every mistake"),
     (status = 503, body = ErrorBody, description = "`history_unavailable`"),
 ))]
@@ -68,10 +71,10 @@ pub(super) async fn incidents(
     State(registry): State<Registry>,
     ParamsOf(asked): ParamsOf<AskedIncidents>,
 ) -> Result<Json<Incidents>, ApiError> {
-    let stream = asked.stream.clone();
+    let about = About(asked.stream.clone(), asked.destination.clone());
     let answer = history.incidents(asked).await?;
     let is_empty = answer.incidents.is_empty();
-    answered(answer, is_empty, &registry, stream.as_ref())
+    about.answered(answer, is_empty, &registry)
 }
 
 /// Live sessions and how long each step took
@@ -93,10 +96,10 @@ pub(super) async fn transitions(
     State(registry): State<Registry>,
     ParamsOf(asked): ParamsOf<AskedTransitions>,
 ) -> Result<Json<Transitions>, ApiError> {
-    let stream = asked.stream.clone();
+    let about = About(asked.stream.clone(), None);
     let answer = history.transitions(asked).await?;
     let is_empty = answer.sessions.is_empty();
-    answered(answer, is_empty, &registry, stream.as_ref())
+    about.answered(answer, is_empty, &registry)
 }
 
 /// Measurements over time
@@ -112,7 +115,7 @@ pub(super) async fn transitions(
     ("step" = Option<u32>, Query, description = "One point for so many seconds, 10 to 86400; more where there would be over 1000 points a series"),
 ), responses(
     (status = 200, body = Metrics),
-    (status = 404, body = ErrorBody, description = "`unknown_stream`"),
+    (status = 404, body = ErrorBody, description = "`unknown_stream`, `unknown_destination`"),
     (status = 422, body = ErrorBody, description = "`invalid_query` with every mistake; `stream_not_named`"),
     (status = 503, body = ErrorBody, description = "`history_unavailable`"),
 ))]
@@ -125,23 +128,46 @@ pub(super) async fn metrics(
         Some(stream) => stream,
         None => registry.only()?,
     };
-    let answer = history.metrics(stream.clone(), asked).await?;
+    let about = About(Some(stream.clone()), asked.destination.clone());
+    let answer = history.metrics(stream, asked).await?;
     let is_empty = answer.series.is_empty();
-    answered(answer, is_empty, &registry, Some(&stream))
+    about.answered(answer, is_empty, &registry)
 }
 
-/// What the history says of `stream`, or of all. A name that neither it nor the configuration knows is a
-/// mistake.
-fn answered<T>(
-    answer: T,
-    is_empty: bool,
-    registry: &Registry,
-    stream: Option<&StreamId>,
-) -> Result<Json<T>, ApiError> {
-    if is_empty && let Some(stream) = stream {
-        registry.status(stream)?;
+// === impl About ===
+
+impl About {
+    /// What the history says of them. A name that neither it nor the configuration knows is a mistake, and
+    /// no good news.
+    fn answered<T>(
+        self,
+        answer: T,
+        is_empty: bool,
+        registry: &Registry,
+    ) -> Result<Json<T>, ApiError> {
+        let Self(stream, destination) = self;
+        if !is_empty {
+            return Ok(Json(answer));
+        }
+        if let Some(stream) = &stream {
+            registry.status(stream)?;
+        }
+        let Some(destination) = destination else {
+            return Ok(Json(answer));
+        };
+        let configured = registry.configured();
+        let mut asked = configured
+            .iter()
+            .filter(|(id, _)| stream.as_ref().is_none_or(|stream| stream == *id));
+        if asked.any(|(_, names)| names.contains(&destination)) {
+            return Ok(Json(answer));
+        }
+        let message = format!(
+            "there is no destination {destination}, and nothing of one is in what was asked for"
+        );
+        let (status, code) = (StatusCode::NOT_FOUND, "unknown_destination");
+        Err(ApiError::new(status, code, message))
     }
-    Ok(Json(answer))
 }
 
 impl From<Unavailable> for ApiError {

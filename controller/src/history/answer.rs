@@ -1,6 +1,6 @@
 //! Answers out of the file.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use storage::history::{self, LiveSession, Row, Sample, SampleFilter, Table};
 use storage::model::StreamId;
 
@@ -143,8 +143,8 @@ impl Asked<'_> {
 
     /// What the present wall clock calls an instant of the axis.
     fn wall(&self, ms: i64) -> Timestamp {
-        let since = SignedDuration::from_millis(ms - self.now.ms);
-        self.now.at.checked_add(since).unwrap_or(self.now.at)
+        let at = self.now.at.as_millisecond() + (ms - self.now.ms);
+        Timestamp::from_millisecond(at).unwrap_or(self.now.at)
     }
 
     /// The instant of the axis that the present wall clock calls `at`.

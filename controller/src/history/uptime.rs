@@ -72,6 +72,24 @@ pub(super) fn sum_up(rows: Vec<Row>, window: Stretch) -> Vec<StreamUptime> {
         .collect()
 }
 
+// === impl Rows ===
+
+impl Rows {
+    /// From when on the record says what became of what was wanted: of a stream that is wanted for long, what
+    /// retention has removed is no darkness. A wanted destination is in a row at any time.
+    fn known_from(&self, window: Stretch) -> i64 {
+        let destinations = self.destinations.values();
+        let rows = destinations.flat_map(|it| {
+            it.delivery
+                .iter()
+                .chain(it.gaps.iter().map(|gap| &gap.span))
+        });
+        let rows = rows.chain(self.on_air.iter().map(|row| &row.span));
+        let first = rows.map(|span| span.start_ms).min();
+        first.map_or(window.from_ms, |first| first.max(window.from_ms))
+    }
+}
+
 /// A gap as an operator reads it.
 pub(super) fn of_gap(gap: &Gap, now_ms: i64) -> Incident {
     Incident {
@@ -112,7 +130,11 @@ fn stream(stream_id: StreamId, rows: &Rows, window: Stretch) -> StreamUptime {
         .filter(|row| row.source == OnAirKind::Slate)
         .map(|row| row.span)
         .collect();
-    let wanted_ms = total(&rows.wanted, window);
+    let known = Stretch {
+        from_ms: rows.known_from(window),
+        ..window
+    };
+    let wanted_ms = total(&rows.wanted, known);
     let on_air: Vec<Span> = rows.on_air.iter().map(|row| row.span).collect();
     let on_air_ms = total(&on_air, window);
     let destinations = rows.destinations.iter();
@@ -350,6 +372,23 @@ mod tests {
         );
         let last = to.last_incident.as_ref().unwrap();
         assert_eq!((last.length_s, last.end), (5.0, None));
+    }
+
+    #[test]
+    fn what_was_removed_by_age_is_not_held_against_a_stream_that_is_wanted_for_long() {
+        let rows = vec![
+            Row::Wanted(Wanted {
+                stream: main(),
+                span: span(-9_000, None),
+            }),
+            gap(61_000, Some(71_000), DarkCause::WorkerCrashed, None),
+            delivery(71_000, None),
+            slate(71_000, 101_000),
+        ];
+        let stream = &sum_up(rows, WINDOW)[0];
+        assert_eq!((stream.wanted_s, stream.on_air_s), (40.0, 30.0));
+        assert_eq!(stream.availability, Some(0.75));
+        assert_eq!(stream.destinations[0].availability, Some(0.75));
     }
 
     #[test]

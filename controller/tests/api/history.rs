@@ -32,6 +32,11 @@ async fn every_mistake_in_a_query_is_told_at_once() {
         .refused(422, "invalid_query");
     let backwards = "/health/metrics?from=2026-01-31T18:00:00Z&to=2026-01-30T18:00:00Z";
     server.get(backwards).await.refused(422, "invalid_query");
+    let later = "/health/metrics?from=9000-01-01T00:00:00Z";
+    server.get(later).await.refused(422, "invalid_query");
+    let answer = server.get("/health/uptime?window=31d").await.json();
+    let message = &answer["error"]["problems"][0]["message"];
+    assert_eq!(message, "\"31d\" is not one of `24h`, `7d`, `30d`");
 }
 
 #[tokio::test]
@@ -65,6 +70,15 @@ async fn an_empty_record_is_an_answer_and_an_unknown_stream_is_not() {
         .get("/health/metrics")
         .await
         .refused(404, "unknown_stream");
+    // Nothing of a name that is mistyped would be good news.
+    let config = r#"{"destinations": [{"name": "out", "url": "rtmp://127.0.0.1:1/live"}]}"#;
+    server.call("PUT", "/streams/main", config).await;
+    for path in ["incidents", "metrics"] {
+        let path = format!("/health/{path}?destination=");
+        assert_eq!(server.get(&format!("{path}out")).await.status, 200);
+        let other = server.get(&format!("{path}uot")).await;
+        other.refused(404, "unknown_destination");
+    }
 }
 
 #[tokio::test]

@@ -122,7 +122,11 @@ impl Reader {
         match T::deserialize(StrDeserializer::<Error>::new(&text)) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problem(name, error.to_string());
+                let error = error.to_string();
+                // "unknown variant `1h`, expected one of `24h`, …" is said in words of serde.
+                let allowed = error.split_once(", expected ");
+                let allowed = allowed.map_or(error.as_str(), |(_, allowed)| allowed);
+                self.problem(name, format!("{text:?} is not {allowed}"));
                 None
             }
         }
@@ -178,6 +182,12 @@ impl FromParams for MetricsOf {
             && from >= to
         {
             reader.problem("from", "is not before to".into());
+        }
+        if from.is_some_and(|from| to.is_none() && from >= Timestamp::now()) {
+            reader.problem(
+                "from",
+                "is in the future, by the clock of this machine".into(),
+            );
         }
         Self {
             stream: reader.stream(),
