@@ -10,7 +10,7 @@
 //! - [`s3`]: an S3 server with faults.  [`nginx`]: nginx with its RTMP module.
 //! - [`mediamtx`]: a MediaMTX with our configuration.  [`upstream`]: servers a feed is pulled from.
 //! - [`media`]: test files, made by FFmpeg when first asked for.
-//! - [`controller`]: stream-controller in temporary directories, and its REST client.
+//! - [`controller`]: stream-controller in temporary directories, and its REST client.  [`stage`]: streams on air.
 //! - [`apart`]: a network, a resolver, process numbers of one test alone.  [`group`]: what can run out.
 //! - [`systemd`]: the installed service under systemd as PID 1.
 //! - [`exposition`]: what Prometheus reads.
@@ -38,6 +38,7 @@ pub mod proxy;
 pub mod rtmp;
 pub mod s3;
 mod served;
+pub mod stage;
 pub mod storm;
 pub mod systemd;
 pub mod upstream;

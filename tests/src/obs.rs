@@ -3,6 +3,8 @@
 //! Its WebSocket server has no setting for the address it listens at, so it is given a `bind()` that
 //! knows loopback only.
 
+pub mod owner;
+
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

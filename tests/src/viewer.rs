@@ -1,16 +1,19 @@
 //! What a viewer would have seen, and what a test demands of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 pub use ingest::viewer::AAC_FRAME_MS;
 
 use crate::flv::{Tag, Track};
-use crate::rtmp::Message;
+use crate::rtmp::{Message, Receiver};
+use crate::wait;
 
 /// Time of arrival is time of this machine, which runs other tests, too. Media time is not.
 const LOADED: Duration = Duration::from_millis(700);
+/// For another picture to come.
+const CHANGE_LIMIT: Duration = Duration::from_secs(40);
 
 /// One connection, judged; see [`ingest::viewer::Report`].
 #[derive(Debug, Clone, Default)]
@@ -173,6 +176,24 @@ pub fn shown(messages: &[Message], files: &[Vec<Tag>]) -> Vec<Shown> {
         })
     });
     known.collect()
+}
+
+/// When the first picture after `since` came that is of the film, or is not.
+pub fn first_picture(
+    receiver: &Receiver,
+    film: &HashSet<u64>,
+    is_of_film: bool,
+    since: Instant,
+) -> Instant {
+    wait::until("the picture changes", CHANGE_LIMIT, || {
+        receiver.look(|connections| {
+            let frames = connections.last()?.frames();
+            let found = frames
+                .filter(|message| message.tag.track == Track::Video && message.arrived > since)
+                .find(|message| film.contains(&message.tag.digest) == is_of_film);
+            Some(found?.arrived)
+        })
+    })
 }
 
 /// Panics unless the pictures of `file` came in its order, with steps of no more than `gop` either

@@ -172,6 +172,11 @@ pub const SETTINGS: &[Setting] = &[
         "Where OBS is told to stream to, as rtmp://127.0.0.1:1935/live [default: where it is set to]",
     ),
     setting(
+        "OBS_SWITCH_SCENES",
+        "true|false",
+        "OBS streams the scene Owner Live while the owner has the air [default: false]",
+    ),
+    setting(
         "OBS_RESTART_COMMAND",
         "COMMAND",
         "Starts OBS again when it crashed or hangs, at most three times in a row [default: none]",

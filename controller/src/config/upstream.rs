@@ -32,6 +32,8 @@ pub struct ObsConfig {
     pub debounce: Duration,
     /// `OBS_INGEST_URL` and `OBS_INGEST_KEY`: where OBS is told to stream to; `None`: where it is set to.
     pub ingest: Option<(String, Option<Secret>)>,
+    /// `OBS_SWITCH_SCENES`: OBS's own programme follows the owner's sources.
+    pub switch_scenes: bool,
     /// `OBS_RESTART_COMMAND`: program and arguments.
     pub restart: Option<(PathBuf, Vec<String>)>,
 }

@@ -1,7 +1,8 @@
 //! OBS over obs-websocket: sees when the owner wants the air, and has OBS stream to us then.
 //!
-//! One task owns the connection, the takeover's state and the count of restarts. It asks every second,
-//! and at once when OBS says that something happened; events are hints, answers are the truth.
+//! One task owns the connection, the takeover's state and the count of restarts. It asks every second, at
+//! once when OBS says that something happened, and when a debounce is over; events are hints, answers are
+//! the truth.
 //!
 //! | file | |
 //! | --- | --- |
@@ -12,6 +13,8 @@
 //! | `restart` | starting OBS again, and when to stop trying |
 
 mod connection;
+#[cfg(test)]
+mod fake;
 mod protocol;
 mod restart;
 mod scenes;
@@ -97,6 +100,8 @@ struct Obs {
     registry: Registry,
     takeover: Takeover,
     restarts: Restarts,
+    /// OBS was switched to the owner's scene.
+    led: bool,
     status: watch::Sender<ObsStatus>,
 }
 
@@ -120,6 +125,7 @@ pub fn start(
     let obs = Obs {
         takeover: Takeover::new(config.debounce),
         restarts: Restarts::default(),
+        led: false,
         config,
         registry,
         status,
@@ -161,25 +167,43 @@ impl Obs {
         let mut sources = OwnerSources::new(self.config.owner_sources.clone());
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        match scenes::ensure(&mut obs).await {
-            Ok(made) if made.is_empty() => {}
-            Ok(made) => tracing::info!(scenes = made.join(", "), "scenes made in OBS"),
-            Err(error) => return error,
-        }
+        let mut ensured = false;
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
+                () = until(self.takeover.due()) => {}
                 event = obs.event() => match event {
                     Ok(Event::SourcesChanged | Event::Streaming { .. }) => {}
+                    Ok(Event::OtherScenes) => ensured = false,
                     Ok(Event::Exiting) => tracing::info!("OBS is being closed"),
                     Err(error) => return error,
                 },
             }
-            if let Err(error) = self.look(&mut obs, &mut sources).await {
-                return error;
+            match self.round(&mut obs, &mut sources, &mut ensured).await {
+                Ok(()) => self.restarts.well(Instant::now()),
+                // Other scenes are being opened, or it ends. Nothing is known meanwhile.
+                Err(ObsError::Refused(refusal)) if refusal.code == Refusal::NOT_READY => {
+                    looks.tick().await;
+                }
+                Err(error) => return error,
             }
-            self.restarts.well(Instant::now());
         }
+    }
+
+    async fn round(
+        &mut self,
+        obs: &mut Connection,
+        sources: &mut OwnerSources,
+        ensured: &mut bool,
+    ) -> Result<(), ObsError> {
+        if !*ensured {
+            let made = scenes::ensure(obs).await?;
+            if !made.is_empty() {
+                tracing::info!(scenes = made.join(", "), "scenes made in OBS");
+            }
+            *ensured = true;
+        }
+        self.look(obs, sources).await
     }
 
     /// Asks everything, and does what follows from the answers.
@@ -208,15 +232,22 @@ impl Obs {
             tracing::info!(?act, ?seen, "OBS");
             self.act(obs, act).await?;
         }
+        // Not before: what OBS still streams is the owner's.
+        if self.led && takeover == Phase::Quiet && !streaming {
+            self.led = false;
+            let left = scenes::leave_owner(obs).await;
+            return self.note(left, Refusal::NOT_FOUND);
+        }
         Ok(())
     }
 
-    async fn act(&self, obs: &mut Connection, act: Act) -> Result<(), ObsError> {
+    async fn act(&mut self, obs: &mut Connection, act: Act) -> Result<(), ObsError> {
         match act {
             Act::TakeLive => {
                 let asked = self.takeover.wanted_since().unwrap_or_else(Instant::now);
                 let what = Take::Live(Some(self.config.input.clone()));
                 self.take(what, asked).await;
+                return self.lead(obs).await;
             }
             Act::TakeProgramme => self.take(Take::Programme, Instant::now()).await,
             Act::ShowCard => self.take(Take::Card, Instant::now()).await,
@@ -228,6 +259,20 @@ impl Obs {
                 let asked = obs.ask("StopStream", Value::Null).await.map(drop);
                 return self.note(asked, Refusal::OUTPUT_NOT_RUNNING);
             }
+        }
+        Ok(())
+    }
+
+    /// What OBS streams is to be what the owner switched on.
+    async fn lead(&mut self, obs: &mut Connection) -> Result<(), ObsError> {
+        if self.config.switch_scenes {
+            self.led = true;
+            let shown = scenes::show_owner(obs).await;
+            return self.note(shown, 0);
+        }
+        let status = self.status.borrow();
+        if !status.sources.iter().any(|source| source.shown) {
+            tracing::warn!("the owner's source is on, but not in the scene that OBS streams");
         }
         Ok(())
     }
@@ -338,6 +383,14 @@ impl Obs {
         restart::run(program, arguments).await;
         let restarts = self.restarts.count();
         self.status.send_modify(|status| status.restarts = restarts);
+    }
+}
+
+/// Never, if there is nothing to wait for.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

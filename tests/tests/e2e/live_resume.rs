@@ -6,14 +6,12 @@ use std::time::Duration;
 use e2e::controller::Setup;
 use e2e::flv::Tag;
 use e2e::media::{self, Clip};
-use e2e::nginx::free_address;
 use e2e::rtmp::Receiver;
+use e2e::stage::{OnAir, Stage};
 use e2e::viewer::{self, Report, Shown};
 use e2e::wait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-
-use crate::live_stage::{SOON, config, publish};
 
 /// Longer than what is only an interruption.
 const LONG: Duration = Duration::from_secs(34);
@@ -77,8 +75,6 @@ fn block(begins: Timestamp) -> Value {
 fn after_a_long_live_the_programme_goes_on_as_it_was_asked_to() {
     let (first, day) = (first().file(), media::long());
     let folder = media::folder(&[("first.mp4", &first), ("day.mp4", &day)]);
-    let address = free_address();
-    let mut setup = Setup::local(folder.path()).variable("INGEST_BIND", &address.to_string());
     let items = json!([{ "key": "first.mp4" }, { "key": "day.mp4" }]);
     let begins = Timestamp::now() + SignedDuration::from_secs(25);
     let streams = [
@@ -87,57 +83,33 @@ fn after_a_long_live_the_programme_goes_on_as_it_was_asked_to() {
         ("schedule", "schedule", Value::Null),
         ("block", "position", block(begins)),
     ];
-    let mut receivers = Vec::new();
-    for (stream, resume, schedule) in streams {
-        let receiver = Receiver::start();
+    let streams = streams.map(|(stream, resume, schedule)| {
         let mut programme = json!({ "items": items });
         if !schedule.is_null() {
             programme["schedule"] = schedule;
         }
         let fields = json!({ "programme": programme, "live": { "resume": resume } });
-        setup = setup.stream(stream, config(&receiver, fields));
-        receivers.push((stream, receiver));
-    }
-    let controller = setup.start();
-    let mut publishers = Vec::new();
-    for (stream, _) in &receivers {
-        controller.start(stream);
-    }
-    for (stream, _) in &receivers {
-        controller.wait_on_air(stream, "first.mp4", SOON);
-    }
-    for (stream, _) in &receivers {
-        let asked = json!({ "stream_id": stream });
-        let answer = controller.call("POST", "/ingest/keys", &asked).json();
-        let key = answer["key"].as_str().expect("a key");
-        let url = format!("rtmp://{address}/live/{key}");
-        publishers.push(publish(&feed(), &["-c", "copy"], &url));
-    }
-    let is_live = |status: &Value| status["on_air"]["kind"] == "live";
-    for (stream, _) in &receivers {
-        controller.wait(stream, "live", SOON, is_live);
-    }
+        (stream.to_owned(), Receiver::start(), fields)
+    });
+    let stage = Stage::start(Setup::local(folder.path()), streams.into(), "first.mp4");
+    let publishers = stage.publish_to_all(&feed());
+    stage.wait_all("live");
     wait::observe(LONG);
     drop(publishers);
-    for (stream, receiver) in &receivers {
-        controller.wait(stream, "programme", SOON, |status| {
-            status["on_air"]["kind"] == "programme"
-        });
-        receiver.wait_for_span(0, SOON);
-    }
+    stage.wait_all("programme");
     wait::observe(Duration::from_secs(1));
-    for (stream, _) in &receivers {
-        controller.stop(stream);
+    for OnAir { stream, .. } in &stage.streams {
+        stage.controller.stop(stream);
     }
 
     let files = [feed(), first, day].map(|file| media::packets(&file));
     let length_ms = 20_000;
-    for (stream, receiver) in &receivers {
+    for OnAir { stream, receiver } in &stage.streams {
         let (left, back) = around_the_feed(receiver, &files);
         assert_eq!(left.file, FIRST, "{stream}: {left:?}");
         let away_ms = back.air_ms - left.air_ms;
         let by_the_clock_ms = left.file_ms + away_ms - length_ms;
-        let (file, ms) = match *stream {
+        let (file, ms) = match stream.as_str() {
             "position" => (FIRST, left.file_ms),
             "item" => (FIRST, 0),
             "schedule" => (DAY, by_the_clock_ms),

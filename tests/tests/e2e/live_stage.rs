@@ -1,21 +1,21 @@
 //! A stream on air, and the ingest it can be taken over through.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::controller::{Controller, Setup, binary, to_one};
+use e2e::controller::{Controller, Setup, binary};
 use e2e::media::{self, Clip};
-use e2e::nginx::free_address;
-use e2e::process::{self, Child};
+use e2e::process::Child;
 use e2e::rtmp::Receiver;
+use e2e::stage::{self, OnAir};
+pub(crate) use e2e::stage::{config, publish};
 use e2e::viewer::Report;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 
-/// A stream on air, and the ingest it can be taken over through.
+/// The one stream `main`, and a key for its ingest.
 pub(crate) struct Stage {
     pub(crate) folder: TempDir,
     pub(crate) receiver: Receiver,
@@ -35,25 +35,6 @@ pub(crate) fn feed() -> std::path::PathBuf {
         ..Clip::default()
     }
     .file()
-}
-
-/// Plays `file` again and again, as an encoder would.
-pub(crate) fn publish(file: &Path, more: &[&str], url: &str) -> Child {
-    let mut command = process::command("ffmpeg");
-    command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]);
-    command.arg(file).args(more);
-    command.args(["-f", "flv", url]).stderr(Stdio::null());
-    Child::spawn(&mut command)
-}
-
-/// The stream's configuration: the usual fields, and these.
-pub(crate) fn config(receiver: &Receiver, fields: Value) -> Value {
-    let mut config = to_one(&receiver.url());
-    let all = config.as_object_mut().expect("an object");
-    if let Value::Object(fields) = fields {
-        all.extend(fields);
-    }
-    config
 }
 
 impl Stage {
@@ -78,29 +59,21 @@ impl Stage {
 
     fn made_of(receiver: Receiver, fields: Value, more: impl FnOnce(Setup) -> Setup) -> Self {
         let folder = media::folder(&[("long.mp4", &media::long())]);
-        let address = free_address().to_string();
         let worker = folder.path().join("stream-worker");
         std::fs::copy(binary("stream-worker"), &worker).expect("copied");
-        let setup = Setup::local(folder.path())
-            .variable("WORKER_BIN", &worker.display().to_string())
-            .variable("INGEST_BIND", &address)
-            .stream("main", config(&receiver, fields));
-        let controller = more(setup).start();
-        let answer = controller.call("POST", "/ingest/keys", &json!({ "stream_id": "main" }));
-        let answer = answer.json();
-        let key = answer["key"].as_str().expect("a key").to_owned();
-        let key_id = answer["kept"]["id"].as_str().expect("its id").to_owned();
-        controller.start("main");
-        controller.wait_on_air("main", "long.mp4", SOON);
-        // On air is what the worker sends; the viewer has it a connection later.
-        receiver.wait_for_span(1_000, SOON);
+        let setup =
+            Setup::local(folder.path()).variable("WORKER_BIN", &worker.display().to_string());
+        let streams = vec![("main".to_owned(), receiver, fields)];
+        let mut stage = stage::Stage::start(more(setup), streams, "long.mp4");
+        let answer = stage.new_key("main");
+        let OnAir { receiver, .. } = stage.streams.remove(0);
         Self {
             folder,
             receiver,
-            controller,
-            ingest: format!("rtmp://{address}/live"),
-            key,
-            key_id,
+            controller: stage.controller,
+            ingest: stage.ingest,
+            key: answer["key"].as_str().expect("a key").to_owned(),
+            key_id: answer["kept"]["id"].as_str().expect("its id").to_owned(),
         }
     }
 

@@ -3,34 +3,20 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use e2e::flv::Track;
 use e2e::media;
-use e2e::obs::{Hand, Obs};
+use e2e::obs::Obs;
+use e2e::obs::owner::{SCENE, SOURCE, newest_session, prepared, told_to_stream};
+use e2e::viewer::first_picture;
 use e2e::wait;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::live_stage::{SOON, Stage};
 use crate::record::{time_ms, wall_ms};
 use crate::skipped;
 
-const SCENE: &str = "Owner Live";
-const SOURCE: &str = "Camera";
-/// From the switch to the platform, without what OBS takes to start: the debounce of 5 s, a look each
-/// second, the jitter buffer. OBS itself needs less than another second where it does not starve.
+/// From the switch to the platform, without what OBS takes to start: the debounce of 5 s, the jitter
+/// buffer, a clean point. OBS itself needs less than another second where it does not starve.
 const OUR_SHARE_MS: i64 = 7_000;
-
-/// OBS as its owner leaves it: set to the ingest, on the scene that is going to be aired, the camera off.
-fn prepared(obs: &Obs, stage: &Stage) -> Hand {
-    let mut hand = obs.hand();
-    wait::until("its scenes are there", SOON, || {
-        let scenes = hand.scenes();
-        scenes.iter().any(|scene| scene == SCENE).then_some(())
-    });
-    hand.colour(SCENE, SOURCE);
-    hand.ask("SetCurrentProgramScene", json!({ "sceneName": SCENE }));
-    hand.stream_to(&stage.ingest, &stage.key);
-    hand
-}
 
 fn stage(obs: &Obs, debounce_s: Option<&str>) -> Stage {
     Stage::set_up(json!({}), |setup| {
@@ -44,51 +30,24 @@ fn stage(obs: &Obs, debounce_s: Option<&str>) -> Stage {
     })
 }
 
-/// When the first picture after `since` came that is of the programme, or is not.
-fn first_picture(stage: &Stage, film: &HashSet<u64>, is_of_film: bool, since: Instant) -> Instant {
-    wait::until("the picture changes at the platform", SOON, || {
-        stage.receiver.look(|connections| {
-            let frames = connections.last()?.frames();
-            let found = frames
-                .filter(|message| message.tag.track == Track::Video && message.arrived > since)
-                .find(|message| film.contains(&message.tag.digest) == is_of_film);
-            Some(found?.arrived)
-        })
-    })
-}
-
-/// When OBS was told to stream for the last time.
-fn told_to_stream_ms(stage: &Stage) -> i64 {
-    let log = stage.controller.controller_log();
-    let lines = log.lines().rev();
-    let told = lines
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find(|line| line["act"] == "StartStream");
-    time_ms(&told.expect("OBS was told to stream")["timestamp"])
-}
-
-fn newest_session(stage: &Stage) -> Value {
-    stage.controller.get("/health/transitions?stream_id=main")["sessions"][0].clone()
-}
-
 #[test]
 fn a_source_switched_on_takes_the_air_within_eight_seconds_and_switched_off_gives_it_back() {
     let Some(obs) = Obs::start() else {
         return skipped("obs is not installed");
     };
     let stage = stage(&obs, None);
-    let mut hand = prepared(&obs, &stage);
+    let mut hand = prepared(&obs, &stage.ingest, &stage.key);
     let film = media::packets(&media::long());
     let film: HashSet<u64> = film.iter().map(|tag| tag.digest).collect();
     for _ in 0..2 {
         let on = Instant::now();
         hand.switch(SCENE, SOURCE, true);
-        let aired = first_picture(&stage, &film, false, on);
+        let aired = first_picture(&stage.receiver, &film, false, on);
         let session = wait::until("it is in the record", SOON, || {
-            Some(newest_session(&stage)).filter(|session| !session["media_at"].is_null())
+            Some(newest_session(&stage.controller)).filter(|session| !session["media_at"].is_null())
         });
         assert_eq!(session["asked_by"], "obs", "{session:#}");
-        let until_told_ms = told_to_stream_ms(&stage) - wall_ms(on);
+        let until_told_ms = told_to_stream(&stage.controller).as_millisecond() - wall_ms(on);
         let from_media_ms = wall_ms(aired) - time_ms(&session["media_at"]);
         assert!(
             until_told_ms >= 5_000,
@@ -101,10 +60,10 @@ fn a_source_switched_on_takes_the_air_within_eight_seconds_and_switched_off_give
 
         let off = Instant::now();
         hand.switch(SCENE, SOURCE, false);
-        let back = first_picture(&stage, &film, true, off);
+        let back = first_picture(&stage.receiver, &film, true, off);
         assert!(back - off >= Duration::from_secs(5), "{:?}", back - off);
         wait::until("OBS stops", SOON, || (!hand.streams()).then_some(()));
-        let session = newest_session(&stage);
+        let session = newest_session(&stage.controller);
         assert_eq!(session["ended"], "source_off", "{session:#}");
     }
     let (code, said) = stage.controller.script("check_status.sh", &["main"]);
@@ -124,7 +83,7 @@ fn media_that_does_not_come_is_announced_and_a_crash_of_obs_is_its_feeds_end() {
         return skipped("obs is not installed");
     };
     let stage = stage(&obs, Some("0"));
-    let mut hand = prepared(&obs, &stage);
+    let mut hand = prepared(&obs, &stage.ingest, &stage.key);
     hand.stream_to("rtmp://127.0.0.1:1/live", "nowhere");
     let on = Instant::now();
     hand.switch(SCENE, SOURCE, true);

@@ -17,7 +17,12 @@ impl Reader<'_> {
     /// OBS, if there is one: `OBS_WEBSOCKET_URL` is what turns it on.
     pub(super) fn obs(&mut self) -> Option<ObsConfig> {
         let Some(url) = self.text("OBS_WEBSOCKET_URL") else {
-            for needless in ["OBS_OWNER_SOURCES", "OBS_INGEST_URL", "OBS_RESTART_COMMAND"] {
+            for needless in [
+                "OBS_OWNER_SOURCES",
+                "OBS_INGEST_URL",
+                "OBS_SWITCH_SCENES",
+                "OBS_RESTART_COMMAND",
+            ] {
                 if self.text(needless).is_some() {
                     self.errors.push(format!(
                         "{needless} has no effect without OBS_WEBSOCKET_URL, as ws://127.0.0.1:4455"
@@ -48,6 +53,7 @@ impl Reader<'_> {
             input: self.text("OBS_INPUT").unwrap_or_else(|| INPUT.to_owned()),
             debounce: self.obs_debounce(),
             ingest: self.obs_ingest(),
+            switch_scenes: self.flag("OBS_SWITCH_SCENES"),
             restart: self.obs_restart(),
             url,
         })

@@ -248,80 +248,46 @@ impl ObsError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use tokio::net::TcpListener;
-    use tokio_tungstenite::accept_async;
-    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
+    use serde_json::json;
+
+    use super::super::fake::{self, Answers, hello};
     use super::*;
 
-    /// What one OBS says: its answers in order, or the code it closes with instead.
-    async fn greeted(
-        hello: Value,
-        answers: Result<Vec<Value>, u16>,
-    ) -> Result<Connection, ObsError> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("ws://{}", listener.local_addr().expect("a bound socket"));
-        let obs = tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.expect("a connection");
-            let mut socket = accept_async(stream).await.expect("a handshake");
-            let said = |value: Value| Message::text(value.to_string());
-            socket.send(said(hello)).await.expect("sent");
-            socket
-                .next()
-                .await
-                .expect("it identifies itself")
-                .expect("text");
-            match answers {
-                Ok(answers) => {
-                    let known = json!({"op": 2, "d": {"negotiatedRpcVersion": 1}});
-                    socket.send(said(known)).await.expect("sent");
-                    for answer in answers {
-                        socket.next().await.expect("it asks").expect("text");
-                        socket.send(said(answer)).await.expect("sent");
-                    }
-                }
-                Err(code) => {
-                    let frame = CloseFrame {
-                        code: code.into(),
-                        reason: "".into(),
-                    };
-                    drop(socket.close(Some(frame)).await);
-                }
-            }
-            while let Some(Ok(_)) = socket.next().await {}
-        });
-        let opened = Connection::open(&url, None).await;
-        obs.abort();
-        opened
+    /// As versions before 5.3 do, which know no 207.
+    fn at_once(kind: &str, _: &Value) -> Result<Value, u64> {
+        assert_eq!(kind, "GetVersion");
+        Ok(
+            json!({"obsVersion": "29.0.2", "obsWebSocketVersion": "5.1.0", "rpcVersion": 1,
+                  "availableRequests": ["GetVersion"], "platform": "debian"}),
+        )
     }
 
-    fn hello(websocket: &str) -> Value {
-        json!({"op": 0, "d": {"obsWebSocketVersion": websocket, "rpcVersion": 1}})
-    }
-
-    fn answer(id: &str, status: Value, data: Value) -> Value {
-        json!({"op": 7, "d": {"requestId": id, "requestType": "GetVersion",
-               "requestStatus": status, "responseData": data}})
+    /// As versions from 5.3 on do while OBS starts.
+    fn not_yet(kind: &str, data: &Value) -> Result<Value, u64> {
+        static READY: AtomicBool = AtomicBool::new(false);
+        match READY.fetch_not(Ordering::Relaxed) {
+            true => at_once(kind, data),
+            false => Err(Refusal::NOT_READY),
+        }
     }
 
     #[tokio::test]
     async fn obs_28_to_32_are_greeted_alike() {
-        for (obs, websocket) in [
-            ("28.0.0", "5.0.0"),
-            ("29.0.2", "5.1.0"),
-            ("30.2.3", "5.5.2"),
-            ("31.0.0", "5.5.4"),
-            ("32.0.1", "5.6.3"),
-        ] {
-            let busy = json!({"result": false, "code": 207, "comment": "OBS is not ready"});
-            let well = json!({"result": true, "code": 100});
-            let version = json!({"obsVersion": obs, "obsWebSocketVersion": websocket, "rpcVersion": 1,
-                                 "availableRequests": ["GetVersion"], "platform": "debian"});
-            let answers = vec![answer("1", busy, Value::Null), answer("2", well, version)];
-            let connection = greeted(hello(websocket), Ok(answers)).await.expect(obs);
-            let (obs, websocket) = (obs.to_owned(), websocket.to_owned());
-            assert_eq!(connection.version, Version { obs, websocket });
+        let versions: [(&str, Answers); 6] = [
+            ("5.0.0", at_once),
+            ("5.1.0", at_once),
+            ("5.3.5", not_yet),
+            ("5.5.4", not_yet),
+            ("5.6.3", not_yet),
+            ("5.7.3", not_yet),
+        ];
+        for (websocket, answers) in versions {
+            let connection = fake::obs(hello(websocket), Ok(answers)).await;
+            let version = connection.expect(websocket).version;
+            let (obs, websocket) = ("29.0.2".to_owned(), websocket.to_owned());
+            assert_eq!(version, Version { obs, websocket });
         }
     }
 
@@ -332,7 +298,7 @@ mod tests {
             (CLOSE_UNSUPPORTED_RPC, "obs_too_old"),
             (1000, "obs_unreachable"),
         ] {
-            let error = greeted(hello("5.1.0"), Err(code))
+            let error = fake::obs(hello("5.1.0"), Err(code))
                 .await
                 .expect_err("closed");
             assert_eq!(error.error_type(), error_type, "{code}");

@@ -11,8 +11,18 @@ use storage::secret::Secret;
 
 /// The RPC version spoken here; every obs-websocket 5 has it.
 pub(super) const RPC_VERSION: u64 = 1;
-/// General, inputs, outputs, scene items, and (not among *all*) which inputs are on OBS's programme.
-pub(super) const SUBSCRIPTIONS: u64 = 1 | 1 << 3 | 1 << 6 | 1 << 7 | 1 << 17;
+/// Bits of `EventSubscription`, the same in all of obs-websocket 5.
+const GENERAL: u64 = 1;
+const CONFIG: u64 = 1 << 1;
+const SCENES: u64 = 1 << 2;
+const OUTPUTS: u64 = 1 << 6;
+const SCENE_ITEMS: u64 = 1 << 7;
+const MEDIA_INPUTS: u64 = 1 << 8;
+/// Not among *all*.
+const INPUT_ACTIVE: u64 = 1 << 17;
+/// Where the events come from that [`event`] knows.
+pub(super) const SUBSCRIPTIONS: u64 =
+    GENERAL | CONFIG | SCENES | OUTPUTS | SCENE_ITEMS | MEDIA_INPUTS | INPUT_ACTIVE;
 /// Close code of a wrong password.
 pub(super) const CLOSE_AUTHENTICATION_FAILED: u16 = 4009;
 /// Close code of an RPC version that is not spoken there.
@@ -67,6 +77,8 @@ pub(super) struct Refusal {
 pub(super) enum Event {
     /// An owner source may have come or gone: look again.
     SourcesChanged,
+    /// Another collection of scenes was opened.
+    OtherScenes,
     /// OBS began or ended to stream.
     Streaming {
         /// It pushes, or tries to.
@@ -77,7 +89,7 @@ pub(super) enum Event {
 }
 
 impl Refusal {
-    /// Not ready to answer yet, as OBS 30 says while it starts.
+    /// Not ready to answer now, as OBS 30 and newer say while they start, end, or open other scenes.
     pub(super) const NOT_READY: u64 = 207;
     /// What is to be made is there.
     pub(super) const ALREADY_EXISTS: u64 = 601;
@@ -134,6 +146,7 @@ fn event(data: &Value) -> Option<Event> {
         | "CurrentProgramSceneChanged"
         | "MediaInputPlaybackStarted"
         | "MediaInputPlaybackEnded" => Some(Event::SourcesChanged),
+        "CurrentSceneCollectionChanged" => Some(Event::OtherScenes),
         "StreamStateChanged" => Some(Event::Streaming {
             active: data["eventData"]["outputActive"].as_bool()?,
         }),
@@ -249,5 +262,8 @@ mod tests {
         let enabled = r#"{"op":5,"d":{"eventType":"SceneItemEnableStateChanged","eventData":{
             "sceneName":"Owner Live","sceneItemId":1,"sceneItemEnabled":true}}}"#;
         assert_eq!(read(enabled), Ok(Incoming::Event(Event::SourcesChanged)));
+        let scenes = r#"{"op":5,"d":{"eventType":"CurrentSceneCollectionChanged","eventIntent":2,
+            "eventData":{"sceneCollectionName":"Other"}}}"#;
+        assert_eq!(read(scenes), Ok(Incoming::Event(Event::OtherScenes)));
     }
 }

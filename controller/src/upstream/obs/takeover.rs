@@ -100,6 +100,11 @@ impl Takeover {
         self.wanted_since
     }
 
+    /// When what is seen now will count, if it lasts.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.otherwise_since.map(|since| since + self.debounce)
+    }
+
     /// Looks at what is seen at `now`; the result is to be done in this order.
     pub(super) fn step(&mut self, now: Instant, seen: Seen) -> Vec<Act> {
         let mut acts = Vec::new();
@@ -243,6 +248,21 @@ mod tests {
         takeover.step(start + 20 * SECOND, OFF);
         takeover.step(start + 25 * SECOND, OFF);
         assert_eq!(takeover.wanted_since(), None);
+    }
+
+    #[test]
+    fn the_end_of_the_debounce_is_known_while_it_runs() {
+        let mut takeover = Takeover::new(5 * SECOND);
+        let start = Instant::now();
+        assert_eq!(takeover.due(), None);
+        takeover.step(start, ON);
+        takeover.step(start + SECOND, ON);
+        assert_eq!(takeover.due(), Some(start + 5 * SECOND));
+        takeover.step(start + 2 * SECOND, OFF);
+        assert_eq!(takeover.due(), None, "it was a flicker");
+        takeover.step(start + 3 * SECOND, ON);
+        takeover.step(start + 8 * SECOND, ON);
+        assert_eq!((takeover.due(), takeover.phase()), (None, Phase::Wanted));
     }
 
     #[test]

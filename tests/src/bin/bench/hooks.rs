@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::controller::{Controller, Setup, to_one};
+use e2e::controller::{Controller, Setup};
 use e2e::http;
 use e2e::media;
-use e2e::rtmp::Receiver;
+use e2e::stage::{self, Stage};
 use e2e::storm::percentile;
 use serde_json::{Value, json};
 
@@ -18,23 +18,19 @@ const KEYS: usize = 100;
 
 pub(crate) fn measure(table: &mut Table) {
     let folder = media::folder(&[("long.mp4", &media::long())]);
-    let receiver = Receiver::start();
-    let controller = Setup::local(folder.path())
-        .stream("main", to_one(&receiver.url()))
-        .start();
-    controller.start("main");
-    receiver.wait_for_media(0, SOON);
+    let stage = Stage::start(Setup::local(folder.path()), stage::main(), "long.mp4");
+    let controller = &stage.controller;
     let make = || controller.call("POST", "/ingest/keys", &json!({})).json();
     let keys: Vec<Value> = std::iter::repeat_with(make).take(KEYS).collect();
     let key = keys.last().and_then(|made| made["key"].as_str());
 
     let event =
         json!({"path": "live/main/in", "query": "", "sourceType": "rtmpConn", "sourceId": "a1"});
-    let ready = took(&controller, "/v1/mediamtx/events/ready", 202, &event);
+    let ready = took(controller, "/v1/mediamtx/events/ready", 202, &event);
     table.at_most("MediaMTX's hook: answer, p99 of 1,000", ready, 20.0, "ms");
     let question = json!({"ip": "203.0.113.9", "user": "owner", "password": key, "token": "", "action": "publish",
                           "path": "live/main/in", "protocol": "rtmp", "id": null, "query": "", "userAgent": ""});
-    let allowed = took(&controller, "/v1/mediamtx/auth", 204, &question);
+    let allowed = took(controller, "/v1/mediamtx/auth", 204, &question);
     table.at_most(
         "MediaMTX's question who may publish, 100 keys: answer, p99 of 1,000",
         allowed,

@@ -1,17 +1,17 @@
 //! Live feeds: a hundred takeovers in one session, and five streams that are live at once.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use e2e::controller::{Controller, Setup, to_one};
+use e2e::controller::Setup;
 use e2e::media::{self, Clip};
-use e2e::nginx::free_address;
-use e2e::process::{self, Child};
 use e2e::rtmp::{Message, Receiver};
+use e2e::stage::{OnAir, Stage, publish};
+use e2e::storm::percentile;
 use e2e::viewer::{self, AAC_FRAME_MS, Report, Shown};
 use e2e::wait;
-use serde_json::{Value, json};
+use serde_json::json;
+use tempfile::TempDir;
 
 use crate::table::Table;
 
@@ -20,7 +20,6 @@ const TAKEOVERS: usize = 100;
 const LIVE: Duration = Duration::from_millis(500);
 const STREAMS: usize = 5;
 const TOGETHER: Duration = Duration::from_secs(30);
-const SOON: Duration = Duration::from_secs(20);
 const SETTLED: Duration = Duration::from_secs(20);
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
@@ -41,63 +40,34 @@ pub(crate) fn measure(table: &mut Table) {
     together(table);
 }
 
-fn controller(streams: &[(String, Receiver)]) -> (tempfile::TempDir, Controller, String) {
+fn on_air(names: impl Iterator<Item = String>) -> (TempDir, Stage) {
     let folder = media::folder(&[("long.mp4", &media::long())]);
-    let ingest = free_address().to_string();
-    let mut setup = Setup::local(folder.path()).variable("INGEST_BIND", &ingest);
-    for (stream, receiver) in streams {
-        setup = setup.stream(stream, to_one(&receiver.url()));
-    }
-    let controller = setup.start();
-    for (stream, _) in streams {
-        controller.start(stream);
-    }
-    for (stream, _) in streams {
-        controller.wait_on_air(stream, "long.mp4", SOON);
-    }
-    (folder, controller, format!("rtmp://{ingest}/live"))
-}
-
-/// Where somebody with a new key of `stream` publishes.
-fn address(controller: &Controller, ingest: &str, stream: &str) -> String {
-    let asked = json!({ "stream_id": stream });
-    let answer = controller.call("POST", "/ingest/keys", &asked).json();
-    format!("{ingest}/{}", answer["key"].as_str().expect("a key"))
-}
-
-fn publish(url: &str) -> Child {
-    let mut command = process::command("ffmpeg");
-    command.args(["-v", "error", "-re", "-i"]).arg(feed());
-    command.args(["-c", "copy", "-f", "flv", url]);
-    Child::spawn(command.stderr(Stdio::null()))
-}
-
-fn wait_kind(controller: &Controller, stream: &str, kind: &str) {
-    let is = |status: &Value| status["on_air"]["kind"] == kind;
-    controller.wait(stream, kind, SOON, is);
+    let streams = names.map(|name| (name, Receiver::start(), json!({})));
+    let setup = Setup::local(folder.path());
+    let stage = Stage::start(setup, streams.collect(), "long.mp4");
+    (folder, stage)
 }
 
 fn takeovers(table: &mut Table) {
-    let streams = [("main".to_owned(), Receiver::start())];
-    let (_folder, controller, ingest) = controller(&streams);
-    let url = address(&controller, &ingest, "main");
+    let (_folder, stage) = on_air(["main".to_owned()].into_iter());
+    let url = stage.address("main");
     let mut rounds = Vec::new();
     for _ in 0..TAKEOVERS {
         let came = Instant::now();
-        let mut publisher = publish(&url);
-        wait_kind(&controller, "main", "live");
+        let mut publisher = publish(&feed(), &["-c", "copy"], &url);
+        stage.wait_kind("main", "live");
         wait::observe(LIVE);
         let went = Instant::now();
         publisher.kill();
-        wait_kind(&controller, "main", "programme");
+        stage.wait_kind("main", "programme");
         wait::observe(LIVE);
         rounds.push((came, went));
     }
     wait::observe(Duration::from_secs(2));
-    let steps = controller.get("/health/transitions")["steps"].clone();
-    controller.stop("main");
+    let steps = stage.controller.get("/health/transitions")["steps"].clone();
+    stage.controller.stop("main");
 
-    let connections = streams[0].1.connections();
+    let connections = stage.receiver().connections();
     let messages = &connections[0].messages;
     let report = Report::of(messages);
     let files = [feed(), media::long()].map(|file| media::packets(&file));
@@ -125,13 +95,13 @@ fn takeovers(table: &mut Table) {
         // The publisher's own start is in it.
         table.at_most(
             "– encoder started → on air at the receiver, p95",
-            p95(on),
+            p95(&on),
             2.0,
             "s",
         );
         table.at_most(
             "– encoder killed → programme at the receiver, p95",
-            p95(off),
+            p95(&off),
             1.0,
             "s",
         );
@@ -148,10 +118,8 @@ fn changes(shown: &[Shown]) -> Vec<Instant> {
     pairs.map(|pair| pair[1].arrived).collect()
 }
 
-fn p95(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    let at = (times.len() * 95).div_ceil(100).saturating_sub(1);
-    times[at].as_secs_f64()
+fn p95(times: &[Duration]) -> f64 {
+    percentile(times, 0.95).as_secs_f64()
 }
 
 /// By how much media ran ahead of the clock or fell behind it: at the end, compared with the beginning,
@@ -181,27 +149,20 @@ fn drift(messages: &[Message]) -> f64 {
 }
 
 fn together(table: &mut Table) {
-    let named = |number| (format!("s{number}"), Receiver::start());
-    let streams: Vec<_> = (0..STREAMS).map(named).collect();
-    let (_folder, controller, ingest) = controller(&streams);
-    let publishers: Vec<_> = streams
-        .iter()
-        .map(|(stream, _)| publish(&address(&controller, &ingest, stream)))
-        .collect();
-    for (stream, _) in &streams {
-        wait_kind(&controller, stream, "live");
-    }
+    let (_folder, stage) = on_air((0..STREAMS).map(|number| format!("s{number}")));
+    let publishers = stage.publish_to_all(&feed());
+    stage.wait_all("live");
     let begun = Instant::now();
     wait::observe(TOGETHER);
-    let dropped = streams.iter().map(|(stream, _)| {
-        let status = controller.status(stream);
+    let dropped = stage.streams.iter().map(|OnAir { stream, .. }| {
+        let status = stage.controller.status(stream);
         assert_eq!(status["on_air"]["kind"], "live", "{stream}: {status:#}");
         status["destinations"][0]["dropped_frames"].as_f64()
     });
     let dropped: f64 = dropped.map(|count| count.unwrap_or(0.0)).sum();
     drop(publishers);
     let (mut step_ms, mut hole, mut connections) = (0, Duration::ZERO, 0);
-    for (_, receiver) in &streams {
+    for OnAir { receiver, .. } in &stage.streams {
         let all = receiver.connections();
         connections = connections.max(all.len());
         let mut live = all[0].messages.clone();

@@ -2,12 +2,13 @@
 //!
 //! Everything is measured in one run on one machine, and where a bare `ffmpeg -re -c copy` to the
 //! same receiver does the same work, the ratio to it is what counts. Exits 1 when a bar is missed.
-//! `bench cost`, `bench picture`, `bench calls`, `bench hooks` and `bench live` measure a part.
+//! `bench cost`, `picture`, `calls`, `hooks`, `live` and `obs` measure a part.
 
 mod calls;
 mod cost;
 mod hooks;
 mod live;
+mod obs;
 mod picture;
 mod table;
 
@@ -20,12 +21,13 @@ fn main() -> ExitCode {
     let mut table = Table::new();
     let asked: Vec<String> = env::args().skip(1).collect();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 5] = [
+    let parts: [Part; 6] = [
         ("cost", cost::measure),
         ("picture", picture::measure),
         ("calls", calls::measure),
         ("hooks", hooks::measure),
         ("live", live::measure),
+        ("obs", obs::measure),
     ];
     for (name, measure) in parts {
         if asked.is_empty() || asked.iter().any(|asked| asked == name) {

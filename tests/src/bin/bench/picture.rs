@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use e2e::controller::{Setup, to_one};
+use e2e::controller::{Controller, Setup};
 use e2e::media;
 use e2e::process;
-use e2e::rtmp::Receiver;
+use e2e::rtmp::{Connection, Receiver};
 use e2e::s3::{Bucket, Fault};
+use e2e::stage::{self, Stage};
 use e2e::viewer::{self, AAC_FRAME_MS, Report};
 use nix::sys::signal::Signal;
 
@@ -21,6 +22,18 @@ pub(crate) fn measure(table: &mut Table) {
     stalled_source(table);
 }
 
+/// What a viewer of one stream has got when all of this has happened.
+fn seen(
+    setup: Setup,
+    first: &str,
+    happens: impl FnOnce(&Controller, &Receiver),
+) -> Vec<Connection> {
+    let stage = Stage::start(setup, stage::main(), first);
+    happens(&stage.controller, stage.receiver());
+    stage.controller.stop("main");
+    stage.receiver().connections()
+}
+
 fn ten_files(table: &mut Table) {
     let files = media::ten();
     let objects: Vec<_> = files
@@ -28,15 +41,10 @@ fn ten_files(table: &mut Table) {
         .map(|(k, f)| (k.as_str(), f.as_path()))
         .collect();
     let bucket = Bucket::with(&objects);
-    let receiver = Receiver::start();
-    let controller = Setup::new(bucket.environment())
-        .stream("main", to_one(&receiver.url()))
-        .start();
-    controller.start("main");
-    receiver.wait_for_span(75_000, Duration::from_secs(100));
-    controller.stop("main");
-
-    let connections = receiver.connections();
+    let setup = Setup::new(bucket.environment());
+    let connections = seen(setup, &files[0].0, |_, receiver| {
+        receiver.wait_for_span(75_000, Duration::from_secs(100));
+    });
     let messages = &connections[0].messages;
     let report = Report::of(messages);
     let known: Vec<_> = files.iter().map(|(_, file)| media::packets(file)).collect();
@@ -69,18 +77,15 @@ fn ten_files(table: &mut Table) {
 
 fn dead_source(table: &mut Table) {
     let folder = media::folder(&[("long.mp4", &media::long())]);
-    let receiver = Receiver::start();
-    let controller = Setup::local(folder.path())
-        .stream("main", to_one(&receiver.url()))
-        .start();
-    controller.start("main");
-    receiver.wait_for_span(6_000, SOON);
-    for source in controller.ffmpegs("/m/") {
-        process::signal(source.pid, Signal::SIGKILL);
-    }
-    receiver.wait_for_span(16_000, SOON);
-    controller.stop("main");
-    let report = Report::of(&receiver.only_connection().messages);
+    let setup = Setup::local(folder.path());
+    let connections = seen(setup, "long.mp4", |controller, receiver| {
+        receiver.wait_for_span(6_000, SOON);
+        for source in controller.ffmpegs("/m/") {
+            process::signal(source.pid, Signal::SIGKILL);
+        }
+        receiver.wait_for_span(16_000, SOON);
+    });
+    let report = Report::of(&connections[0].messages);
     table.at_most(
         "source killed: longest hole",
         worst_hole_ms(&report),
@@ -93,14 +98,11 @@ fn stalled_source(table: &mut Table) {
     let bucket = Bucket::with(&[("long.mp4", &media::long())]);
     let size = fs::metadata(media::long()).expect("a fixture").len();
     bucket.fault("long.mp4", Fault::stall_after(size / 4));
-    let receiver = Receiver::start();
-    let controller = Setup::new(bucket.environment())
-        .stream("main", to_one(&receiver.url()))
-        .start();
-    controller.start("main");
-    receiver.wait_for_span(35_000, Duration::from_secs(60));
-    controller.stop("main");
-    let report = Report::of(&receiver.only_connection().messages);
+    let setup = Setup::new(bucket.environment());
+    let connections = seen(setup, "long.mp4", |_, receiver| {
+        receiver.wait_for_span(35_000, Duration::from_secs(60));
+    });
+    let report = Report::of(&connections[0].messages);
     table.at_most(
         "source stalled: longest hole",
         worst_hole_ms(&report),

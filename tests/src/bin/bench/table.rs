@@ -62,6 +62,17 @@ impl Table {
         });
     }
 
+    /// What this machine lacks something for.
+    pub(crate) fn skipped(&mut self, what: &'static str, why: &str) {
+        self.rows.push(Row {
+            what,
+            bare: "–".into(),
+            ours: format!("SKIPPED: {why}"),
+            bar: "–".into(),
+            met: true,
+        });
+    }
+
     /// Adds bare FFmpeg's amount to the row before, for comparison.
     pub(crate) fn against(&mut self, bare: f64, unit: &str) {
         if let Some(row) = self.rows.last_mut() {
