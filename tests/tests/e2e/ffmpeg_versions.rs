@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const SOON: Duration = Duration::from_secs(40);
 
 /// FFmpeg of that version as `scripts/test.sh` fetches it.
-fn ffmpeg(version: &str) -> Option<PathBuf> {
+pub(crate) fn ffmpeg(version: &str) -> Option<PathBuf> {
     let file = repository()
         .join(".cache/ffmpeg")
         .join(version)

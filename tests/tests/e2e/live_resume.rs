@@ -20,6 +20,9 @@ const GOP_MS: i64 = 1_000;
 /// The clock of a busy machine.
 const UNEVEN_MS: i64 = 700;
 
+/// The stream that is given back by a transition.
+const MIXED: &str = "mixed";
+
 const FEED: usize = 0;
 const FIRST: usize = 1;
 const DAY: usize = 2;
@@ -82,19 +85,27 @@ fn after_a_long_live_the_programme_goes_on_as_it_was_asked_to() {
         ("item", "item", Value::Null),
         ("schedule", "schedule", Value::Null),
         ("block", "position", block(begins)),
+        (MIXED, "schedule", Value::Null),
     ];
     let streams = streams.map(|(stream, resume, schedule)| {
         let mut programme = json!({ "items": items });
         if !schedule.is_null() {
             programme["schedule"] = schedule;
         }
-        let fields = json!({ "programme": programme, "live": { "resume": resume } });
+        let kind = if stream == MIXED { "crossfade" } else { "cut" };
+        let live = json!({ "resume": resume, "transition": { "kind": kind } });
+        let fields = json!({ "programme": programme, "live": live });
         (stream.to_owned(), Receiver::start(), fields)
     });
     let stage = Stage::start(Setup::local(folder.path()), streams.into(), "first.mp4");
     let publishers = stage.publish_to_all(&feed());
     stage.wait_all("live");
     wait::observe(LONG);
+    // Asked for: nothing leads over to what follows a loss.
+    let body = json!({ "take": "programme" });
+    let path = format!("/streams/{MIXED}/source");
+    stage.controller.call("POST", &path, &body).expect(202);
+    stage.wait_kind(MIXED, "programme");
     drop(publishers);
     stage.wait_all("programme");
     wait::observe(Duration::from_secs(1));
@@ -112,7 +123,7 @@ fn after_a_long_live_the_programme_goes_on_as_it_was_asked_to() {
         let (file, ms) = match stream.as_str() {
             "position" => (FIRST, left.file_ms),
             "item" => (FIRST, 0),
-            "schedule" => (DAY, by_the_clock_ms),
+            "schedule" | MIXED => (DAY, by_the_clock_ms),
             _ => (DAY, 0),
         };
         let off_ms = back.file_ms - ms;

@@ -1,77 +1,81 @@
 //! Transitions, as a viewer sees and hears them: what was received is decoded again.
 //!
-//! The programme is dark grey under one tone, the feed light grey under another.
+//! The programme is dark grey under one tone, the feed light grey under another, slate and card are in
+//! between and silent.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::controller::{Controller, Setup};
+use e2e::controller::Setup;
 use e2e::media;
-use e2e::nginx::{Nginx, free_address};
+use e2e::nginx::Nginx;
 use e2e::process::{self, Child};
 use e2e::rtmp::Receiver;
+use e2e::stage::{self, publish};
 use e2e::viewer::Report;
 use e2e::wait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::ffmpeg_versions::ffmpeg;
 use crate::skipped;
 
 const SOON: Duration = Duration::from_secs(30);
 /// Long enough for the feed's first group to be over.
 const A_WHILE: Duration = Duration::from_millis(1_500);
 const DARK: u8 = 64;
+const MIDDLE: u8 = 136;
 const LIGHT: u8 = 208;
 /// Tries at a transition: a machine that is too slow for one of them makes a cut, and says so.
 const TRIES: usize = 6;
+const LED_OVER: &str = "a transition leads over";
+const CUT_INSTEAD: &str = "a cut instead of a transition";
 
 /// A stream with a feed that waits to be taken.
 struct Stage {
     _folder: TempDir,
     orders: TempDir,
-    receiver: Receiver,
-    controller: Controller,
+    on_air: stage::Stage,
     recorder: Option<Nginx>,
     _publisher: Child,
 }
 
 impl Stage {
-    fn new() -> Self {
+    /// With transitions of that kind, rendered by this FFmpeg.
+    fn new(ffmpeg: &Path, kind: &str) -> Self {
         let programme = media::grey("programme.mp4", DARK, 440, 120);
+        let feed = media::grey("feed.flv", LIGHT, 1_200, 120);
         let folder = media::folder(&[("programme.mp4", &programme)]);
+        picture(&folder.path().join("between.png"), MIDDLE);
         let (receiver, recorder) = (Receiver::start(), Nginx::start());
-        let address = free_address().to_string();
         let orders = tempfile::tempdir().expect("a temporary directory");
-        let ffmpeg = ffmpeg_with_orders(orders.path());
-        let controller = Setup::local(folder.path())
-            .variable("INGEST_BIND", &address)
-            .variable("FFMPEG_BIN", &ffmpeg.display().to_string())
-            .stream("main", config(&receiver, recorder.as_ref(), "cut"))
-            .start();
-        let answer = controller.call("POST", "/ingest/keys", &json!({ "stream_id": "main" }));
-        let key = answer.json()["key"].as_str().expect("a key").to_owned();
-        controller.start("main");
-        controller.wait_on_air("main", "programme.mp4", SOON);
-        let publisher = publish(&format!("rtmp://{address}/live/{key}"));
-        controller.wait("main", "the feed is there", SOON, |status| {
-            status["live_inputs"][0]["state"] == "ready"
-        });
+        let ffmpeg = ffmpeg_with_orders(orders.path(), ffmpeg);
+        let fields = fields(&receiver, recorder.as_ref(), kind);
+        let setup =
+            Setup::local(folder.path()).variable("FFMPEG_BIN", &ffmpeg.display().to_string());
+        let streams = vec![("main".to_owned(), receiver, fields)];
+        let on_air = stage::Stage::start(setup, streams, "programme.mp4");
+        let publisher = publish(&feed, &["-c", "copy"], &on_air.address("main"));
+        on_air
+            .controller
+            .wait("main", "the feed is there", SOON, |status| {
+                status["live_inputs"][0]["state"] == "ready"
+            });
         Self {
             _folder: folder,
             orders,
-            receiver,
-            controller,
+            on_air,
             recorder,
             _publisher: publisher,
         }
     }
 
     fn set(&self, kind: &str) {
-        let config = config(&self.receiver, self.recorder.as_ref(), kind);
-        let answer = self.controller.call("PUT", "/streams/main", &config);
+        let receiver = self.on_air.receiver();
+        let config = stage::config(receiver, fields(receiver, self.recorder.as_ref(), kind));
+        let answer = self.on_air.controller.call("PUT", "/streams/main", &config);
         assert!(answer.status < 300, "{}", answer.text());
     }
 
@@ -82,52 +86,79 @@ impl Stage {
 
     fn take(&self, what: &str) {
         let body = json!({ "take": what });
-        self.controller
-            .call("POST", "/streams/main/source", &body)
-            .expect(202);
-        self.controller.wait("main", what, SOON, |status| {
-            status["on_air"]["kind"] == what
-        });
+        let asked = self
+            .on_air
+            .controller
+            .call("POST", "/streams/main/source", &body);
+        asked.expect(202);
+        let kind = if what == "card" { "slate" } else { what };
+        self.on_air.wait_kind("main", kind);
         wait::observe(A_WHILE);
     }
 
     fn said(&self, what: &str) -> usize {
-        self.controller.worker_log().matches(what).count()
+        self.on_air.controller.worker_log().matches(what).count()
+    }
+
+    /// Stops; what the viewer saw, who had one unbroken session.
+    fn recording(&self) -> PathBuf {
+        self.on_air.controller.stop("main");
+        let connection = self.on_air.receiver().only_connection();
+        Report::of(&connection.messages).assert_seamless(media::FPS);
+        let recorder = self.recorder.as_ref().expect("looked at before");
+        let mut recordings = recorder.recordings();
+        assert_eq!(recordings.len(), 1, "one session");
+        recordings.remove(0)
     }
 }
 
-fn config(receiver: &Receiver, recorder: Option<&Nginx>, kind: &str) -> Value {
+fn fields(receiver: &Receiver, recorder: Option<&Nginx>, kind: &str) -> Value {
     let mut destinations = vec![json!({ "name": "out", "url": format!("{}/key", receiver.url()) })];
     let recorded = recorder.map(|nginx| format!("{}/recorded", nginx.url()));
     destinations.extend(recorded.map(|url| json!({ "name": "recorded", "url": url })));
     json!({
-        "format": media::format(),
         "destinations": destinations,
+        "programme": { "items": [{ "key": "programme.mp4" }] },
+        "slate": { "key": "between.png" },
         "live_inputs": [{ "name": "owner", "ingest": true, "take": "manual" }],
-        "live": { "transition": { "kind": kind, "seconds": 0.6 } },
+        "live": { "transition": { "kind": kind, "seconds": 0.6 }, "card": { "key": "between.png" } },
     })
 }
 
-fn publish(url: &str) -> Child {
-    let mut command = process::command("ffmpeg");
-    command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]);
-    command.arg(media::grey("feed.flv", LIGHT, 1_200, 120));
-    command
-        .args(["-c", "copy", "-f", "flv", url])
-        .stderr(Stdio::null());
-    Child::spawn(&mut command)
+/// Of one shade.
+fn picture(file: &Path, shade: u8) {
+    let colour = format!("color=c=0x{shade:02x}{shade:02x}{shade:02x}:size=64x36");
+    let name = file.to_string_lossy();
+    let args = [
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        &colour,
+        "-frames:v",
+        "1",
+        &name,
+    ];
+    let made = process::run("ffmpeg", &args, SOON).expect("FFmpeg");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
 }
 
 /// An FFmpeg that does as it is told when it is to render a transition: no other has a filter graph.
-fn ffmpeg_with_orders(directory: &Path) -> PathBuf {
+fn ffmpeg_with_orders(directory: &Path, ffmpeg: &Path) -> PathBuf {
     let program = directory.join("ffmpeg");
     let text = format!(
         "#!/bin/sh\n\
          case \"$*\" in *filter_complex*)\n\
          case \"$(cat {}/order 2>/dev/null)\" in fail) exit 1;; slow) sleep 20;; esac;;\n\
          esac\n\
-         exec ffmpeg \"$@\"\n",
-        directory.display()
+         exec {} \"$@\"\n",
+        directory.display(),
+        ffmpeg.display()
     );
     fs::write(&program, text).expect("writing a script");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its permissions");
@@ -176,9 +207,9 @@ struct Changes {
 
 impl Changes {
     fn of(light: &[f64]) -> Self {
-        // Where the light is one of the two, and where it was the other one before.
+        // Where the light is one of these, and where it was another one before.
         let shade = |value: f64| {
-            [DARK, LIGHT]
+            [DARK, MIDDLE, LIGHT]
                 .into_iter()
                 .find(|shade| (value - luma(*shade)).abs() < 6.0)
         };
@@ -192,7 +223,7 @@ impl Changes {
             };
             if let Some((from, before)) = last.filter(|(_, before)| *before != now) {
                 let between = &light[from + 1..at];
-                let (dark, bright) = (luma(DARK), luma(LIGHT));
+                let (dark, bright) = (luma(now.min(before)), luma(now.max(before)));
                 // The first picture of the new shade does not stand yet.
                 if between.len() < 2 {
                     changes.cuts += 1;
@@ -206,7 +237,7 @@ impl Changes {
                     let middle = between[between.len() / 2];
                     assert!(steady, "{between:?}");
                     assert!(
-                        (dark + 30.0..bright - 30.0).contains(&middle),
+                        (dark + 10.0..bright - 10.0).contains(&middle),
                         "{between:?}"
                     );
                     changes.mixes += 1;
@@ -225,45 +256,38 @@ fn luma(shade: u8) -> f64 {
 
 #[test]
 fn takeovers_are_faded_dipped_and_mixed() {
-    let stage = Stage::new();
+    let stage = Stage::new(Path::new("ffmpeg"), "cut");
     if stage.recorder.is_none() {
         return skipped("nginx with its RTMP module is not installed");
     }
-    let led_over = "a transition leads over";
     let mut made = Vec::new();
     for kind in ["dip", "crossfade", "fade"] {
         stage.set(kind);
-        let before = stage.said(led_over);
+        let before = stage.said(LED_OVER);
         for _ in 0..TRIES {
             stage.take("live");
             stage.take("programme");
-            if stage.said(led_over) >= before + 2 {
+            if stage.said(LED_OVER) >= before + 2 {
                 break;
             }
         }
-        made.push(stage.said(led_over) - before);
+        made.push(stage.said(LED_OVER) - before);
     }
-    let missed = stage.said("a cut instead of a transition");
-    stage.controller.stop("main");
+    let missed = stage.said(CUT_INSTEAD);
     assert!(
         made.iter().all(|made| *made >= 2),
         "{made:?}\n{}",
-        stage.controller.worker_log()
+        stage.on_air.controller.worker_log()
     );
-
-    let connection = stage.receiver.only_connection();
-    Report::of(&connection.messages).assert_seamless(media::FPS);
-    let recorder = stage.recorder.expect("looked at above");
-    let recordings = recorder.recordings();
-    assert_eq!(recordings.len(), 1, "one session");
-    let changes = Changes::of(&light(&recordings[0]));
+    let recording = stage.recording();
+    let changes = Changes::of(&light(&recording));
     assert_eq!(
         (changes.dips, changes.mixes),
         (made[0], made[1]),
         "{changes:?} {made:?}"
     );
     assert_eq!(changes.cuts, made[2] + missed, "{changes:?} {made:?}");
-    let loudness = loudness(&recordings[0]);
+    let loudness = loudness(&recording);
     let quiet = |values: &&[f64]| values[0] > -30.0 && values[1] <= -30.0;
     let falls = loudness.windows(2).filter(quiet).count();
     assert_eq!(
@@ -273,32 +297,75 @@ fn takeovers_are_faded_dipped_and_mixed() {
     );
 }
 
+/// To the slate and from it, to the card and from it; how often it was dipped and how often mixed.
+fn by_slate_and_card(version: &str, kind: &str) -> Option<Changes> {
+    const WAYS: [&str; 6] = ["slate", "programme", "live", "card", "live", "programme"];
+    let stage = Stage::new(&ffmpeg(version)?, kind);
+    if stage.recorder.is_none() {
+        skipped("nginx with its RTMP module is not installed");
+        return None;
+    }
+    let mut led = [0; WAYS.len()];
+    for _ in 0..TRIES {
+        for (way, led) in WAYS.iter().zip(&mut led) {
+            let before = stage.said(LED_OVER);
+            stage.take(way);
+            *led += stage.said(LED_OVER) - before;
+        }
+        if led.iter().all(|led| *led > 0) {
+            break;
+        }
+    }
+    let missed = stage.said(CUT_INSTEAD);
+    let log = stage.on_air.controller.worker_log();
+    assert!(led.iter().all(|led| *led > 0), "{led:?}\n{log}");
+    let changes = Changes::of(&light(&stage.recording()));
+    assert_eq!(
+        (changes.dips + changes.mixes, changes.cuts),
+        (led.iter().sum(), missed),
+        "{changes:?} {led:?}"
+    );
+    Some(changes)
+}
+
+#[test]
+fn ffmpeg_7_mixes_with_slate_and_card() {
+    let Some(changes) = by_slate_and_card("7.0", "crossfade") else {
+        return;
+    };
+    assert_eq!(changes.dips, 0, "{changes:?}");
+}
+
+#[test]
+fn ffmpeg_9_dips_to_slate_and_card() {
+    let Some(changes) = by_slate_and_card("9.0", "dip") else {
+        return;
+    };
+    assert_eq!(changes.mixes, 0, "{changes:?}");
+}
+
 #[test]
 fn an_ffmpeg_that_fails_or_is_slow_makes_a_cut_of_it() {
-    let stage = Stage::new();
-    stage.set("dip");
+    let stage = Stage::new(Path::new("ffmpeg"), "dip");
     for (order, why) in [
         ("fail", "FFmpeg rendered nothing"),
         ("slow", "FFmpeg was not done in time"),
     ] {
-        let before = stage.said("a cut instead of a transition");
+        let before = stage.said(CUT_INSTEAD);
         stage.order(order);
         stage.take("live");
         stage.take("programme");
-        let log = stage.controller.worker_log();
-        assert_eq!(
-            stage.said("a cut instead of a transition"),
-            before + 2,
-            "{log}"
-        );
+        let log = stage.on_air.controller.worker_log();
+        assert_eq!(stage.said(CUT_INSTEAD), before + 2, "{log}");
         assert!(log.contains(why), "{log}");
     }
-    assert_eq!(stage.said("a transition leads over"), 0);
+    assert_eq!(stage.said(LED_OVER), 0);
+    let controller = &stage.on_air.controller;
     assert!(
-        stage.controller.ffmpegs("filter_complex").is_empty(),
+        controller.ffmpegs("filter_complex").is_empty(),
         "none is left behind"
     );
-    stage.controller.stop("main");
-    let connection = stage.receiver.only_connection();
+    controller.stop("main");
+    let connection = stage.on_air.receiver().only_connection();
     Report::of(&connection.messages).assert_seamless(media::FPS);
 }
