@@ -223,6 +223,13 @@ impl Hand {
             .collect()
     }
 
+    /// The scene it streams.
+    pub fn programme(&mut self) -> String {
+        let list = self.ask("GetSceneList", json!({}));
+        let name = list["currentProgramSceneName"].as_str();
+        name.expect("a name").to_owned()
+    }
+
     /// Whether it streams.
     pub fn streams(&mut self) -> bool {
         self.ask("GetStreamStatus", json!({}))["outputActive"] == true

@@ -8,6 +8,8 @@ mod bad_input;
 mod calls;
 #[path = "e2e/clock.rs"]
 mod clock;
+#[path = "e2e/clock_change.rs"]
+mod clock_change;
 #[path = "e2e/controller.rs"]
 mod controller;
 #[path = "e2e/destinations.rs"]

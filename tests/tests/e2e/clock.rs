@@ -24,12 +24,39 @@ const FAKETIME: &[&str] = &[
 ];
 
 /// The time of a controller and its workers.
-struct Clock {
+pub(crate) struct Clock {
     file: PathBuf,
 }
 
 impl Clock {
-    fn set(&self, offset: &str) {
+    /// Has all that is set up live by this clock, which is right at first; `None` where that cannot be done.
+    pub(crate) fn of(mut setup: Setup) -> Option<(Self, Setup)> {
+        let Some(library) = FAKETIME.iter().find(|path| Path::new(path).exists()) else {
+            super::skipped("faketime is not installed");
+            return None;
+        };
+        let clock = Self {
+            file: setup.directory().join("clock"),
+        };
+        clock.set("+0d");
+        let variables = [
+            ("LD_PRELOAD", (*library).to_owned()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.file.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        let script = setup.directory().join("worker");
+        worker_under(&variables, &script);
+        for (name, value) in &variables {
+            setup = setup.variable(name, value);
+        }
+        let setup = setup.variable("WORKER_BIN", &script.display().to_string());
+        Some((clock, setup))
+    }
+
+    /// By how much it is wrong, as `+1d` or in seconds.
+    pub(crate) fn set(&self, offset: &str) {
         let staged = self.file.with_extension("new");
         fs::write(&staged, offset).expect("writing the clock");
         fs::rename(&staged, &self.file).expect("setting the clock");
@@ -75,31 +102,13 @@ fn today_plus(days: i64) -> String {
 
 #[test]
 fn a_clock_that_jumps_by_a_day_either_way_moves_nothing_but_the_dates() {
-    let Some(library) = FAKETIME.iter().find(|path| Path::new(path).exists()) else {
-        return super::skipped("faketime is not installed");
-    };
     let folder = media::folder(&[("long.mp4", &media::long())]);
     let receiver = Receiver::start();
-    let mut setup = Setup::local(folder.path()).stream("main", to_one(&receiver.url()));
-    let clock = Clock {
-        file: setup.directory().join("clock"),
+    let setup = Setup::local(folder.path()).stream("main", to_one(&receiver.url()));
+    let Some((clock, setup)) = Clock::of(setup) else {
+        return;
     };
-    clock.set("+0d");
-    let variables = [
-        ("LD_PRELOAD", (*library).to_owned()),
-        ("FAKETIME_TIMESTAMP_FILE", clock.file.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    let script = setup.directory().join("worker");
-    worker_under(&variables, &script);
-    for (name, value) in &variables {
-        setup = setup.variable(name, value);
-    }
-    let controller = setup
-        .variable("WORKER_BIN", &script.display().to_string())
-        .start();
+    let controller = setup.start();
     controller.start("main");
     let worker = controller.wait_state("main", "running", SOON)["pid"].clone();
     receiver.wait_for_span(1_000, SOON);

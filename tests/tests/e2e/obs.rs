@@ -51,6 +51,7 @@ fn a_source_switched_on_makes_obs_stream_and_switched_off_stop() {
     let controller = setup
         .variable("OBS_INGEST_URL", &ingest.url())
         .variable("OBS_INGEST_KEY", "CANARY-obs-key")
+        .variable("OBS_SWITCH_SCENES", "true")
         .start();
     let status = wait_for(&controller, "OBS is connected", LIMIT, |obs| {
         obs["state"] == "connected"
@@ -84,6 +85,7 @@ fn a_source_switched_on_makes_obs_stream_and_switched_off_stop() {
     hand.colour("Owner Live", "Camera");
     wait::observe(Duration::from_secs(3));
     assert!(!hand.streams(), "nothing was switched on");
+    assert_eq!(hand.programme(), "Idle");
     hand.switch("Owner Live", "Camera", true);
     wait::until("OBS streams to the ingest", LIMIT, || {
         let connections = ingest.connections();
@@ -97,6 +99,8 @@ fn a_source_switched_on_makes_obs_stream_and_switched_off_stop() {
     });
     assert_eq!(status["takeover"], "wanted");
     assert_eq!(status["sources"][0]["on"], true);
+    assert_eq!(status["sources"][0]["shown"], true, "{status}");
+    assert_eq!(hand.programme(), "Owner Live");
 
     hand.ask("StopStream", Value::Null);
     wait::until("it is started again", LIMIT, || {
@@ -107,6 +111,21 @@ fn a_source_switched_on_makes_obs_stream_and_switched_off_stop() {
     wait_for(&controller, "quiet again", LIMIT, |obs| {
         obs["takeover"] == "quiet"
     });
+    wait::until("OBS leaves the owner's scene", LIMIT, || {
+        (hand.programme() == "Automated Content").then_some(())
+    });
+
+    // Other scenes are opened: what is to be there is made there too.
+    hand.ask(
+        "CreateSceneCollection",
+        serde_json::json!({"sceneCollectionName": "Other"}),
+    );
+    wait::until("the scenes are there as well", LIMIT, || {
+        let scenes = hand.scenes();
+        (scenes.iter().any(|name| name == "Owner Live")).then_some(())
+    });
+    let status = obs_of(&controller);
+    assert_eq!(status["state"], "connected", "{status}");
     let told = controller.controller_log();
     assert!(!told.contains("CANARY"), "the key is in the log");
 }

@@ -22,6 +22,10 @@ pub(super) fn guide(channel: &str, zone: &TimeZone, rehearsal: &Rehearsal) -> St
         let Some(title) = airing.title.as_ref().or(airing.key.as_ref()) else {
             continue;
         };
+        if airing.begins.as_second() == airing.ends.as_second() {
+            // The last moment of an item that a block has cut: a guide has whole seconds.
+            continue;
+        }
         let (start, stop) = (time(airing.begins, zone), time(airing.ends, zone));
         line(
             &mut text,
@@ -122,8 +126,10 @@ mod tests {
         (bare.title, bare.block, bare.rating) = (None, None, None);
         let mut slate = airing("");
         (slate.title, slate.key) = (None, None);
+        let mut moment = airing("c.mp4");
+        moment.ends = moment.begins + jiff::SignedDuration::from_millis(400);
         let mut rehearsal = Rehearsal {
-            airings: vec![airing("a.mp4"), slate, bare],
+            airings: vec![airing("a.mp4"), slate, moment, bare],
             problems: Vec::new(),
             truncated: true,
         };
@@ -148,7 +154,7 @@ mod tests {
             "{text}"
         );
         let programmes: Vec<&str> = text.split("<programme ").skip(1).collect();
-        assert_eq!(programmes.len(), 2, "the slate is none: {text}");
+        assert_eq!(programmes.len(), 2, "slate and moment are none: {text}");
         for programme in programmes {
             let (attributes, inside) = programme.split_once('>').expect("its end");
             for name in ["start=", "stop=", "channel=\"main\""] {
