@@ -18,6 +18,7 @@
 
 mod amf;
 mod chunk;
+mod error;
 pub mod handoff;
 pub mod publisher;
 pub mod receiver;
@@ -27,5 +28,6 @@ pub mod viewer;
 
 pub use amf::AmfError;
 pub use chunk::ChunkError;
-pub use publisher::{Error, Media, Publisher, Request, accept};
+pub use error::Error;
+pub use publisher::{Media, Publisher, Request, accept};
 pub use tag::{Part, Tag, Track};

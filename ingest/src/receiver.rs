@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::publisher::{self, Error, Publisher};
+use crate::error::Error;
+use crate::publisher::{self, Publisher};
 use crate::tag::Tag;
 
 /// A publisher that was started a moment ago says so at once.

@@ -19,7 +19,7 @@ use rml_rtmp::time::RtmpTimestamp;
 
 use crate::amf::Command;
 use crate::chunk::{self, Message};
-use crate::publisher::Error;
+use crate::error::Error;
 use crate::tag::Track;
 
 /// What nginx-rtmp uses; FFmpeg answers with the same size for its own chunks.

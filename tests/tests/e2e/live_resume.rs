@@ -13,6 +13,8 @@ use e2e::wait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::transitions::{CUT_INSTEAD, LED_OVER};
+
 /// Longer than what is only an interruption.
 const LONG: Duration = Duration::from_secs(34);
 /// Files are left and joined at their keyframes, one a second.
@@ -112,6 +114,14 @@ fn after_a_long_live_the_programme_goes_on_as_it_was_asked_to() {
     for OnAir { stream, .. } in &stage.streams {
         stage.controller.stop(stream);
     }
+
+    // Both ways; a machine that is too slow for one makes a cut of it, and says so.
+    let log = stage.controller.worker_log();
+    let (led, missed) = (
+        log.matches(LED_OVER).count(),
+        log.matches(CUT_INSTEAD).count(),
+    );
+    assert_eq!(led + missed, 2, "{log}");
 
     let files = [feed(), first, day].map(|file| media::packets(&file));
     let length_ms = 20_000;

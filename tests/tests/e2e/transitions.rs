@@ -30,8 +30,8 @@ const MIDDLE: u8 = 136;
 const LIGHT: u8 = 208;
 /// Tries at a transition: a machine that is too slow for one of them makes a cut, and says so.
 const TRIES: usize = 6;
-const LED_OVER: &str = "a transition leads over";
-const CUT_INSTEAD: &str = "a cut instead of a transition";
+pub(crate) const LED_OVER: &str = "a transition leads over";
+pub(crate) const CUT_INSTEAD: &str = "a cut instead of a transition";
 
 /// A stream with a feed that waits to be taken.
 struct Stage {

@@ -121,5 +121,6 @@ fn rounds(obs: &Obs, stage: &Stage) -> Times {
 }
 
 fn between(from: Timestamp, to: Timestamp) -> Duration {
-    to.duration_since(from).try_into().unwrap_or_default()
+    let took = to.duration_since(from).try_into();
+    took.expect("the one comes after the other")
 }

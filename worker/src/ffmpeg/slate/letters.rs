@@ -5,10 +5,22 @@ const WIDE: u32 = 5;
 const HIGH: u32 = 7;
 /// From one letter to the next, dots.
 const STEP: u32 = WIDE + 1;
+const DOT: char = '#';
+/// Those that can be written, as they stand in the rows below.
+const LETTERS: &str = "EGILNOSV";
+const DRAWN: [&str; HIGH as usize] = [
+    "##### .###. .###. #.... #...# .###. .#### #...#",
+    "#.... #...# ..#.. #.... ##..# #...# #.... #...#",
+    "#.... #.... ..#.. #.... #.#.# #...# #.... #...#",
+    "####. #.### ..#.. #.... #..## #...# .###. #...#",
+    "#.... #...# ..#.. #.... #...# #...# ....# #...#",
+    "#.... #...# ..#.. #.... #...# #...# ....# .#.#.",
+    "##### .###. .###. ##### #...# .###. ####. ..#..",
+];
 
 /// The filters that write `text` into the middle of a picture of this size, in two thirds of its width.
 ///
-/// Only letters that are drawn below can be seen.
+/// Only [`LETTERS`] can be seen.
 pub(super) fn write(text: &str, colour: &str, (width, height): (u32, u32)) -> Vec<String> {
     let dots = text.chars().count() as u32 * STEP - 1;
     // Two pixels at least, and always an even number: colour has half the resolution.
@@ -19,7 +31,7 @@ pub(super) fn write(text: &str, colour: &str, (width, height): (u32, u32)) -> Ve
     let mut boxes = Vec::new();
     for (number, letter) in text.chars().enumerate() {
         let letter_left = left + number as u32 * STEP * dot;
-        for (row, dots) in drawn(letter).into_iter().enumerate() {
+        for (row, dots) in drawn(letter).enumerate() {
             for (from, count) in runs(dots) {
                 let (x, y) = (letter_left + from * dot, top + row as u32 * dot);
                 let wide = count * dot;
@@ -33,52 +45,24 @@ pub(super) fn write(text: &str, colour: &str, (width, height): (u32, u32)) -> Ve
 }
 
 /// Dots side by side in a row: where each begins, and how many.
-fn runs(row: u8) -> Vec<(u32, u32)> {
-    let is_set = |at: u32| at < WIDE && row & (1 << (WIDE - 1 - at)) != 0;
-    let mut runs = Vec::new();
-    let mut at = 0;
-    while at < WIDE {
-        let from = at;
-        while is_set(at) {
-            at += 1;
+fn runs(row: &str) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for (at, _) in row.match_indices(DOT) {
+        let at = at as u32;
+        match runs.last_mut() {
+            Some((from, count)) if *from + *count == at => *count += 1,
+            _ => runs.push((at, 1)),
         }
-        if at > from {
-            runs.push((from, at - from));
-        }
-        at += 1;
     }
     runs
 }
 
-/// A letter's rows from the top.
-fn drawn(letter: char) -> [u8; HIGH as usize] {
-    match letter {
-        'E' => [
-            0b11111, 0b10000, 0b10000, 0b11110, 0b10000, 0b10000, 0b11111,
-        ],
-        'G' => [
-            0b01110, 0b10001, 0b10000, 0b10111, 0b10001, 0b10001, 0b01110,
-        ],
-        'I' => [
-            0b01110, 0b00100, 0b00100, 0b00100, 0b00100, 0b00100, 0b01110,
-        ],
-        'L' => [
-            0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b11111,
-        ],
-        'N' => [
-            0b10001, 0b11001, 0b10101, 0b10011, 0b10001, 0b10001, 0b10001,
-        ],
-        'O' => [
-            0b01110, 0b10001, 0b10001, 0b10001, 0b10001, 0b10001, 0b01110,
-        ],
-        'S' => [
-            0b01111, 0b10000, 0b10000, 0b01110, 0b00001, 0b00001, 0b11110,
-        ],
-        'V' => [
-            0b10001, 0b10001, 0b10001, 0b10001, 0b10001, 0b01010, 0b00100,
-        ],
-        _ => [0; HIGH as usize],
-    }
+/// A letter's rows from the top; none of one that is not drawn.
+fn drawn(letter: char) -> impl Iterator<Item = &'static str> {
+    let number = LETTERS.chars().position(|drawn| drawn == letter);
+    let left = number.map(|number| number * STEP as usize);
+    let rows = left.map(|left| DRAWN.map(|row| &row[left..left + WIDE as usize]));
+    rows.into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -87,10 +71,11 @@ mod tests {
 
     #[test]
     fn dots_side_by_side_are_one_box() {
-        assert_eq!(runs(0b11111), [(0, 5)]);
-        assert_eq!(runs(0b10101), [(0, 1), (2, 1), (4, 1)]);
-        assert_eq!(runs(0b01100), [(1, 2)]);
-        assert_eq!(runs(0), []);
+        assert_eq!(runs("#####"), [(0, 5)]);
+        assert_eq!(runs("#.#.#"), [(0, 1), (2, 1), (4, 1)]);
+        assert_eq!(runs(".##.."), [(1, 2)]);
+        assert_eq!(runs("....."), []);
+        assert_eq!(drawn('?').count(), 0, "it is not drawn");
     }
 
     #[test]
