@@ -24,7 +24,7 @@ use crate::ffmpeg::redact::Redactor;
 use crate::handover::document::{DocumentError, Held};
 use crate::handover::{Document, Upgrader, upgrade};
 use crate::journal::{Begin, Journal, Stamp};
-use crate::logging::LogRing;
+use crate::logging::{self, LogRing};
 use crate::playout::{Channels, Ended, HandedOver, Playout, Surroundings, TakeOver};
 use crate::source::{Programs, SourceContext};
 use crate::wish::{Contact, Wish};
@@ -33,6 +33,8 @@ use crate::wish::{Contact, Wish};
 const COMMANDS: usize = 16;
 /// What is being answered may take this long while nothing goes out.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
+/// The disk under the log gets this long, while nothing goes out either.
+const LAST_LINES: Duration = Duration::from_millis(50);
 
 /// See the module.
 #[derive(Debug)]
@@ -275,6 +277,7 @@ impl House {
         };
         match document() {
             Ok(document) => {
+                logging::flush(LAST_LINES);
                 let why_not = upgrade::become_program(&stopped.program, &document, shutdown);
                 // They are copies for the other program.
                 for copy in [document.control, document.media] {

@@ -1,20 +1,27 @@
 //! Where the worker's log lines go: standard output, and a ring for `GET /v1/logs`.
 //!
 //! Every event is formatted once and handed to both. FFmpeg's lines come as events too (see
-//! `ffmpeg`), already redacted, so the ring needs no redaction of its own.
+//! `ffmpeg`), already redacted, so the ring needs no redaction of its own. Standard output is written by a
+//! thread of its own (`writer`); whoever ends this process's program says [`flush`] before.
 
 mod ring;
 mod rotate;
+mod writer;
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 pub use ring::LogRing;
 use rotate::Rotating;
+use writer::Writer;
+
+/// This process's log: there is one, as there is one subscriber.
+static WRITER: OnceLock<Writer> = OnceLock::new();
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,7 +69,9 @@ pub fn init(
     let ring = LogRing::default();
     let sink = Sink {
         ring: ring.clone(),
-        out: Arc::new(Mutex::new(Rotating::stdout(log_file))),
+        out: WRITER
+            .get_or_init(|| Writer::start(Rotating::stdout(log_file)))
+            .clone(),
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -77,11 +86,18 @@ pub fn init(
     Ok(ring)
 }
 
+/// Returns when everything that was logged is written, or after `limit`: threads do not outlive the program.
+pub fn flush(limit: Duration) {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(limit);
+    }
+}
+
 /// Hands each formatted line to the ring and to standard output.
 #[derive(Debug, Clone)]
 struct Sink {
     ring: LogRing,
-    out: Arc<Mutex<Rotating>>,
+    out: Writer,
 }
 
 impl<'a> MakeWriter<'a> for Sink {
@@ -96,10 +112,7 @@ impl Write for Sink {
     /// Called once per event with the whole line.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.ring.push(line);
-        self.out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write(line);
+        self.out.write(line);
         Ok(line.len())
     }
 

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -26,6 +27,9 @@ const THREADS: usize = 2;
 /// Files are read and names are looked up by these, made when they are needed. Each that waits for a dead
 /// name server or a mount that hangs is one less for the files that can be read meanwhile.
 const BLOCKING_THREADS: usize = 32;
+
+/// How long the end waits for the disk under the log.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Plays one stream: from a media store to its destinations, until it is asked to stop.
 #[derive(Debug, Parser)]
@@ -119,6 +123,7 @@ fn take_over(document: i32, args: Args) -> ExitCode {
         Err(_) => "it panicked; its log says where".to_owned(),
     };
     let mut error = anyhow::anyhow!(why_not.clone());
+    logging::flush(LAST_LINES);
     if let (Some(previous), false) = (previous, is_last) {
         let failed = upgrade::fall_back(previous, document, job.as_deref(), &why_not);
         error = error.context(format!("the program before cannot be had back: {failed}"));
@@ -269,6 +274,7 @@ fn leave_record(layout: &Layout, stream_id: &StreamId, exit: &WorkerExit) {
         drop(std::fs::remove_file(layout.job(stream_id)));
     }
     tracing::info!(stream_id = %stream_id, code = exit.code, "ended");
+    logging::flush(LAST_LINES);
 }
 
 #[expect(clippy::print_stderr, reason = "there is no log yet")]

@@ -40,7 +40,7 @@ impl Rotating {
         Self::new(out, log_file, LIMIT_BYTES)
     }
 
-    fn new(out: Option<File>, log_file: &Path, limit: u64) -> Self {
+    pub(super) fn new(out: Option<File>, log_file: &Path, limit: u64) -> Self {
         let log = out
             .as_ref()
             .and_then(|out| size_if_same(out, log_file))
