@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::controller::Setup;
+use e2e::controller::{Controller, Setup};
 use e2e::flv::{Part, Track};
 use e2e::media;
 use e2e::nginx::free_address;
@@ -115,6 +115,10 @@ fn a_bad_destination_never_disturbs_a_good_one() {
             .rfind(Connection::has_media);
         assert_begins_well(&last.unwrap());
     }
+    assert_failures_logged(&controller);
+}
+
+fn assert_failures_logged(controller: &Controller) {
     let log = controller.worker_log();
     let events: Vec<&str> = log.lines().filter(|l| l.contains("error_type")).collect();
     for kind in [

@@ -22,6 +22,8 @@ use super::destinations::{assert_begins_well, to};
 const SOON: Duration = Duration::from_secs(40);
 /// Until a fault is told; what says nothing at all has three seconds more.
 const NOTICED: Duration = Duration::from_secs(5);
+/// Until a line is told to be slow: its buffers are filled at first, and only then is it three seconds late.
+const SLOW_NOTICED: Duration = Duration::from_secs(15);
 /// What a machine with other things to do may add to any of the times promised.
 const LOADED: Duration = Duration::from_secs(2);
 
@@ -141,33 +143,94 @@ fn wait_all_live(controller: &Controller, names: &[&str]) {
     });
 }
 
+/// What goes wrong after a while, each in its own way.
+struct Failing {
+    frozen: Behind,
+    reset: Behind,
+    half_closed: Behind,
+    slow: Behind,
+}
+
+impl Failing {
+    const NAMES: [&str; 4] = ["frozen", "reset", "half-closed", "slow"];
+
+    fn new() -> Self {
+        Self {
+            frozen: Behind::new(),
+            reset: Behind::new(),
+            half_closed: Behind::new(),
+            slow: Behind::new(),
+        }
+    }
+
+    /// In the order of [`Self::NAMES`].
+    fn all(&self) -> [&Behind; 4] {
+        [&self.frozen, &self.reset, &self.half_closed, &self.slow]
+    }
+
+    fn destinations(&self) -> impl Iterator<Item = Value> {
+        let named = Self::NAMES.into_iter().zip(self.all());
+        named.map(|(name, behind)| behind.destination(name))
+    }
+
+    fn fail(&self) {
+        self.frozen.proxy.fault(Fault::Freeze);
+        self.slow.proxy.fault(Fault::Throttle(50_000));
+        self.reset.proxy.reset();
+        self.half_closed.proxy.half_close();
+    }
+}
+
+/// What is wrong from the beginning.
+struct Wrong {
+    garbage: Behind,
+    closing: Behind,
+    unsigned: Option<SelfSigned>,
+}
+
+impl Wrong {
+    fn new() -> Self {
+        let (garbage, closing) = (Behind::new(), Behind::new());
+        garbage.proxy.fault(Fault::Garbage);
+        // Handshake and `connect` are 3.3 KiB.
+        closing.proxy.fault(Fault::CloseAfter(3_200));
+        Self {
+            garbage,
+            closing,
+            unsigned: SelfSigned::start(),
+        }
+    }
+
+    fn destinations(&self) -> Vec<Value> {
+        let mut all = vec![
+            self.closing.destination("closing"),
+            to("garbage", &self.garbage.proxy.url("rtmps")),
+            to("nameless", "rtmp://no-such-host.invalid/live"),
+        ];
+        match &self.unsigned {
+            Some(server) => all.push(to("unsigned", &format!("rtmps://{}/live", server.address))),
+            None => super::skipped("a certificate nobody has signed: openssl is not installed"),
+        }
+        all
+    }
+
+    fn wait_told(&self, controller: &Controller) {
+        told(controller, "garbage", "tls_failed", SOON);
+        told(controller, "nameless", "dns_failed", SOON);
+        told(controller, "closing", "closed_at_publish", SOON);
+        if self.unsigned.is_some() {
+            told(controller, "unsigned", "tls_failed", SOON);
+        }
+    }
+}
+
 #[test]
 fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
     let folder = media::folder(&[("long.mp4", &media::long())]);
-    let good = Receiver::start();
-    let (frozen, reset, half_closed, slow) =
-        (Behind::new(), Behind::new(), Behind::new(), Behind::new());
-    let (garbage, closing) = (Behind::new(), Behind::new());
-    garbage.proxy.fault(Fault::Garbage);
-    // Handshake and `connect` are 3.3 KiB.
-    closing.proxy.fault(Fault::CloseAfter(3_200));
-    let self_signed = SelfSigned::start();
-    let mut destinations = vec![
-        to("good", &good.url()),
-        frozen.destination("frozen"),
-        reset.destination("reset"),
-        half_closed.destination("half-closed"),
-        slow.destination("slow"),
-        closing.destination("closing"),
-        to("garbage", &garbage.proxy.url("rtmps")),
-        to("nameless", "rtmp://no-such-host.invalid/live"),
-    ];
-    match &self_signed {
-        Some(server) => {
-            destinations.push(to("unsigned", &format!("rtmps://{}/live", server.address)))
-        }
-        None => super::skipped("a certificate nobody has signed: openssl is not installed"),
-    }
+    let (good, failing, wrong) = (Receiver::start(), Failing::new(), Wrong::new());
+    let mut destinations = vec![to("good", &good.url())];
+    destinations.extend(failing.destinations());
+    destinations.extend(wrong.destinations());
     let config = json!({
         "format": media::format(),
         "destinations": destinations,
@@ -175,25 +238,16 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
     });
     let controller = Setup::local(folder.path()).stream("main", config).start();
     controller.start("main");
-    told(&controller, "garbage", "tls_failed", SOON);
-    told(&controller, "nameless", "dns_failed", SOON);
-    told(&controller, "closing", "closed_at_publish", SOON);
-    if self_signed.is_some() {
-        told(&controller, "unsigned", "tls_failed", SOON);
-    }
-    let live = ["good", "frozen", "reset", "half-closed", "slow"];
-    wait_all_live(&controller, &live);
+    wrong.wait_told(&controller);
+    wait_all_live(&controller, &["good"]);
+    wait_all_live(&controller, &Failing::NAMES);
     // Kernels learn in the first seconds what their buffers have to hold.
-    for behind in [&frozen, &reset, &half_closed, &slow] {
+    for behind in failing.all() {
         behind.receiver.wait_for_span(4_000, SOON);
     }
 
-    let began = Instant::now();
     let (began_at, pressure) = (SystemTime::now(), Pressure::now());
-    frozen.proxy.fault(Fault::Freeze);
-    slow.proxy.fault(Fault::Throttle(50_000));
-    reset.proxy.reset();
-    half_closed.proxy.half_close();
+    failing.fail();
     for (name, kind) in [
         ("reset", "connection_lost"),
         ("half-closed", "connection_lost"),
@@ -206,16 +260,36 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
             "{name}: {kind} after {after:?}"
         );
     }
+    assert_slow_is_shown(&controller);
+    let after = began_at.elapsed().expect("the clock stands still for nobody");
+    eprintln!("slow after {after:?}");
+    assert!(after <= pressure.allows(SLOW_NOTICED), "slow after {after:?}");
+    controller.wait("main", "closings in a row", SOON, |status| {
+        shown(status, "closing")["state"] == "rejected"
+    });
+    assert_measured(&controller);
+    controller.stop("main");
+
+    let report = Report::of(&good.only_connection().messages);
+    report.assert_seamless(media::FPS);
+    report.assert_no_hole_over(Duration::from_millis(500));
+    let record = record(&controller);
+    for (name, cause, behind) in [
+        ("reset", "destination_lost", &failing.reset),
+        ("frozen", "destination_stalled", &failing.frozen),
+    ] {
+        let first = behind.receiver.connections().remove(0);
+        assert_recorded(&record, name, cause, &first);
+    }
+    let last = &record[record.len() - 1];
+    assert_eq!(last["event"], json!({ "kind": "ended", "code": 0 }));
+}
+
+fn assert_slow_is_shown(controller: &Controller) {
     let status = controller.wait("main", "slow", SOON, |status| {
         let slow = shown(status, "slow");
         slow["state"] == "live" && slow["error"]["type"] == "slow"
     });
-    let after = began.elapsed();
-    eprintln!("slow after {after:?}");
-    assert!(
-        after <= pressure.allows(Duration::from_secs(15)),
-        "{after:?}"
-    );
     let it = shown(&status, "slow");
     assert!(
         it["behind_s"].as_f64() >= Some(3.0) && it["unacked_bytes"].is_u64(),
@@ -223,14 +297,15 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
     );
     assert_eq!(it["connections"], 1, "it is not connected anew");
     assert_eq!(status["state"], "degraded");
+}
+
+/// What the kernel knows of a connection is in the status and in the metrics.
+fn assert_measured(controller: &Controller) {
     let it = shown(&controller.status("main"), "good");
     assert!(
         it["rtt_ms"].is_number() && it["retransmits"].is_u64(),
         "{it:#}"
     );
-    controller.wait("main", "closings in a row", SOON, |status| {
-        shown(status, "closing")["state"] == "rejected"
-    });
     let metrics = controller
         .call("GET", "/metrics", &Value::Null)
         .expect(200)
@@ -246,21 +321,6 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
             "{name}"
         );
     }
-    controller.stop("main");
-
-    let report = Report::of(&good.only_connection().messages);
-    report.assert_seamless(media::FPS);
-    report.assert_no_hole_over(Duration::from_millis(500));
-    let record = record(&controller);
-    for (name, cause, behind) in [
-        ("reset", "destination_lost", &reset),
-        ("frozen", "destination_stalled", &frozen),
-    ] {
-        let first = behind.receiver.connections().remove(0);
-        assert_recorded(&record, name, cause, &first);
-    }
-    let last = &record[record.len() - 1];
-    assert_eq!(last["event"], json!({ "kind": "ended", "code": 0 }));
 }
 
 #[test]

@@ -51,6 +51,27 @@ fn wait_seen(stage: &Stage, what: &str, wanted: impl Fn(&Value) -> bool) -> Valu
     last
 }
 
+/// Where each protocol publishes, by FFmpeg's name of its container.
+fn ways(plan: &Plan, key: &str) -> [(&'static str, String); 3] {
+    [
+        (
+            "flv",
+            format!("rtmp://{}/live/main/in?key={key}", plan.rtmp),
+        ),
+        (
+            "rtsp",
+            format!("rtsp://owner:{key}@{}/live/main/in", plan.rtsp),
+        ),
+        (
+            "mpegts",
+            format!(
+                "srt://{}?streamid=publish:live/main/in:owner:{key}",
+                plan.srt
+            ),
+        ),
+    ]
+}
+
 /// Everything on one stage, in the order in which an owner meets it.
 #[test]
 fn its_publishers_take_the_air_and_its_end_leaves_it_untouched() {
@@ -73,37 +94,9 @@ fn its_publishers_take_the_air_and_its_end_leaves_it_untouched() {
     assert!(!wrong.wait(SOON).success(), "{}", mediamtx.log());
     assert_eq!(stage.kind(), "programme");
 
-    let ways = [
-        (
-            "flv",
-            format!("rtmp://{}/live/main/in?key={key}", plan.rtmp),
-        ),
-        (
-            "rtsp",
-            format!("rtsp://owner:{key}@{}/live/main/in", plan.rtsp),
-        ),
-        (
-            "mpegts",
-            format!(
-                "srt://{}?streamid=publish:live/main/in:owner:{key}",
-                plan.srt
-            ),
-        ),
-    ];
+    let ways = ways(&plan, key);
     for (container, url) in &ways {
-        let mut publisher = publish(container, url);
-        stage.wait_kind("live");
-        let seen = wait_seen(&stage, "its path is listed", |seen| {
-            seen["paths"][0]["usable"] == true
-                && seen["paths"][0]["inbound_bytes"].as_u64() > Some(0)
-        });
-        assert_eq!(seen["paths"][0]["name"], "live/main/in", "{seen:#}");
-        let input = stage.wait_input("it is told", |input| input["on_air"] == true);
-        assert_eq!(input["copied"], true, "{container}: {input:#}");
-        wait::observe(Duration::from_secs(2));
-        publisher.kill();
-        stage.wait_kind("programme");
-        wait_seen(&stage, "its end is seen", |seen| seen["paths"] == json!([]));
+        take_the_air_and_leave(&stage, container, url);
     }
     let hooks = wait::until("all hooks have run", SOON, || {
         let hooks = mediamtx.hooks();
@@ -130,15 +123,27 @@ fn its_publishers_take_the_air_and_its_end_leaves_it_untouched() {
     stage.wait_kind("live");
     stage.controller.stop("main");
     stage.assert_seamless();
-    assert!(
-        !stage.controller.logs().contains(key),
-        "a key is in the log"
-    );
-    assert!(
-        !mediamtx.log().contains(key),
-        "MediaMTX shows a key: {}",
-        mediamtx.log()
-    );
+    for (whose, log) in [
+        ("the controller", stage.controller.logs()),
+        ("MediaMTX", mediamtx.log()),
+    ] {
+        assert!(!log.contains(key), "{whose} shows a key: {log}");
+    }
+}
+
+fn take_the_air_and_leave(stage: &Stage, container: &str, url: &str) {
+    let mut publisher = publish(container, url);
+    stage.wait_kind("live");
+    let seen = wait_seen(stage, "its path is listed", |seen| {
+        seen["paths"][0]["usable"] == true && seen["paths"][0]["inbound_bytes"].as_u64() > Some(0)
+    });
+    assert_eq!(seen["paths"][0]["name"], "live/main/in", "{seen:#}");
+    let input = stage.wait_input("it is told", |input| input["on_air"] == true);
+    assert_eq!(input["copied"], true, "{container}: {input:#}");
+    wait::observe(Duration::from_secs(2));
+    publisher.kill();
+    stage.wait_kind("programme");
+    wait_seen(stage, "its end is seen", |seen| seen["paths"] == json!([]));
 }
 
 #[test]

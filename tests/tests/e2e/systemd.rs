@@ -208,17 +208,7 @@ fn systemd_stop_ends_the_streams_and_start_resumes_them() {
     let exposure = ["systemd-analyze", "security", "--threshold=15", UNIT];
     machine.succeed(&exposure);
 
-    // A worker that dies is replaced in a group of its own once the first one's is empty: what it
-    // has left there, even in a session of its own, is killed.
-    let left = Child::spawn(process::command("setsid").args(["sleep", "600"]));
-    let procs = "/sys/fs/cgroup/system.slice/stream-controller.service/w-main-1/cgroup.procs";
-    fs::write(service.machine.path(procs), left.pid().to_string()).unwrap();
-    process::signal(service.worker(), Signal::SIGKILL);
-    receiver.wait_for_media(1, SOON);
-    assert_eq!(Process::read(left.pid()).map(|p| p.state), Some('Z'));
-    service.wait("on air again", SOON, |status| status["state"] == "running");
-    assert_eq!(Service::group_of(service.worker()), "w-main-2");
-    assert_eq!(service.groups(), ["w-main-2"]);
+    a_dead_worker_leaves_nothing(&service, &receiver);
 
     // Installing again changes nothing; another address moves the API and no stream.
     let worker = service.worker();
@@ -242,15 +232,7 @@ fn systemd_stop_ends_the_streams_and_start_resumes_them() {
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(25), "{took:?}");
     assert!(receiver.look(|all| all[1].unpublished), "said goodbye");
-    let left = service.machine.processes();
-    let ours = |name: &str| name.starts_with("stream-") || name.starts_with("ffmpeg");
-    assert!(!left.iter().any(|p| ours(&p.name)), "{left:#?}");
-    assert!(service.groups().is_empty(), "{:?}", service.groups());
-    let state = service
-        .machine
-        .path("/var/lib/stream-controller/stream_state.json");
-    let state: Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
-    assert_eq!(state["streams"]["main"]["desired"], "running", "{state:#}");
+    assert_nothing_is_left_but_the_wish(&service);
     // A stopped service stays stopped, whoever calls.
     assert!(service.call("GET", "/health/live").is_err());
     assert_eq!(service.machine.property("ActiveState"), "inactive");
@@ -277,4 +259,31 @@ fn systemd_stop_ends_the_streams_and_start_resumes_them() {
         let found = processes.iter().any(|p| p.name == "stream-worker");
         (!found && service.groups().is_empty()).then_some(())
     });
+}
+
+/// A worker that dies is replaced in a group of its own once the first one's is empty: what it
+/// has left there, even in a session of its own, is killed.
+fn a_dead_worker_leaves_nothing(service: &Service, receiver: &Receiver) {
+    let left = Child::spawn(process::command("setsid").args(["sleep", "600"]));
+    let procs = "/sys/fs/cgroup/system.slice/stream-controller.service/w-main-1/cgroup.procs";
+    fs::write(service.machine.path(procs), left.pid().to_string()).expect("its control group");
+    process::signal(service.worker(), Signal::SIGKILL);
+    receiver.wait_for_media(1, SOON);
+    assert_eq!(Process::read(left.pid()).map(|p| p.state), Some('Z'));
+    service.wait("on air again", SOON, |status| status["state"] == "running");
+    assert_eq!(Service::group_of(service.worker()), "w-main-2");
+    assert_eq!(service.groups(), ["w-main-2"]);
+}
+
+fn assert_nothing_is_left_but_the_wish(service: &Service) {
+    let left = service.machine.processes();
+    let ours = |name: &str| name.starts_with("stream-") || name.starts_with("ffmpeg");
+    assert!(!left.iter().any(|p| ours(&p.name)), "{left:#?}");
+    assert!(service.groups().is_empty(), "{:?}", service.groups());
+    let state = service
+        .machine
+        .path("/var/lib/stream-controller/stream_state.json");
+    let state = fs::read(state).expect("the state is kept");
+    let state: Value = serde_json::from_slice(&state).expect("it is JSON");
+    assert_eq!(state["streams"]["main"]["desired"], "running", "{state:#}");
 }
