@@ -239,22 +239,47 @@ fn day(text: &str) -> Result<Day, Vec<Problem>> {
             ));
         }
     }
-    let until = match value.get("until") {
-        None => "24:00".parse(),
-        Some(text) => text.as_str().unwrap_or_default().parse(),
-    };
-    let until: WallTime = until.unwrap_or_else(|error: programme::schedule::InvalidWallTime| {
-        problems.push(problem("until", error.to_string()));
-        WallTime::default()
-    });
+    let until = until(&value, &mut problems);
     let entries = value.get("items").and_then(Value::as_array);
     if entries.is_none_or(Vec::is_empty) {
         problems.push(problem("items", "must be an array with at least one item"));
     }
+    let parts = parts(entries.into_iter().flatten(), &mut problems);
+    if let (Some((first, _)), Some((last, _))) = (parts.first(), parts.last())
+        && (*first < until && until <= *last)
+    {
+        problems.push(problem(
+            "until",
+            "must be later than the last \"at\", or not later than the first: then it is on the next day",
+        ));
+    }
+    match (date, problems.is_empty()) {
+        (Some(date), true) => Ok(Day { date, parts, until }),
+        _ => Err(problems),
+    }
+}
+
+/// When the last part ends.
+fn until(value: &Value, problems: &mut Vec<Problem>) -> WallTime {
+    let until = match value.get("until") {
+        None => "24:00".parse(),
+        Some(text) => text.as_str().unwrap_or_default().parse(),
+    };
+    until.unwrap_or_else(|error: programme::schedule::InvalidWallTime| {
+        problems.push(problem("until", error.to_string()));
+        WallTime::default()
+    })
+}
+
+/// Each entry with a time begins a part; one without belongs to the part before it.
+fn parts<'a>(
+    entries: impl Iterator<Item = &'a Value>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(WallTime, Vec<Item>)> {
     let mut parts: Vec<(WallTime, Vec<Item>)> = Vec::new();
-    for (index, entry) in entries.into_iter().flatten().enumerate() {
+    for (index, entry) in entries.enumerate() {
         let before = problems.len();
-        let (at, item) = day_entry(entry, &format!("items[{index}]"), &mut problems);
+        let (at, item) = day_entry(entry, &format!("items[{index}]"), problems);
         let broken = problems.len() > before;
         match at {
             Some(at) if parts.last().is_some_and(|(before, _)| at <= *before) => {
@@ -272,18 +297,7 @@ fn day(text: &str) -> Result<Day, Vec<Problem>> {
             },
         }
     }
-    if let (Some((first, _)), Some((last, _))) = (parts.first(), parts.last())
-        && (*first < until && until <= *last)
-    {
-        problems.push(problem(
-            "until",
-            "must be later than the last \"at\", or not later than the first: then it is on the next day",
-        ));
-    }
-    match (date, problems.is_empty()) {
-        (Some(date), true) => Ok(Day { date, parts, until }),
-        _ => Err(problems),
-    }
+    parts
 }
 
 fn day_entry(entry: &Value, path: &str, problems: &mut Vec<Problem>) -> (Option<WallTime>, Item) {
