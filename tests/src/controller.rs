@@ -5,12 +5,14 @@ use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::contract;
 use crate::http::{self, Answer};
 use crate::media;
 use crate::process::{self, Child, LastWill, Process};
@@ -180,8 +182,31 @@ impl Controller {
         if let Some(bearer) = &bearer {
             headers.push(("Authorization", bearer));
         }
-        http::request(self.address, method, path, &headers, &body, CALL_LIMIT)
-            .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.logs()))
+        let answer = http::request(self.address, method, path, &headers, &body, CALL_LIMIT)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.logs()));
+        let faults = match self.document(&headers) {
+            Some(document) => contract::faults(document, method, path, &answer),
+            None => Vec::new(),
+        };
+        assert!(
+            faults.is_empty(),
+            "{method} {path}: {faults:#?} in {}",
+            answer.text()
+        );
+        answer
+    }
+
+    /// Its OpenAPI document, to which every answer is held; the same for all controllers of a run.
+    fn document(&self, headers: &[(&str, &str)]) -> Option<&'static Value> {
+        static DOCUMENT: OnceLock<Value> = OnceLock::new();
+        if DOCUMENT.get().is_none() {
+            let path = "/openapi.json";
+            let answer = http::request(self.address, "GET", path, headers, &[], CALL_LIMIT).ok()?;
+            let document = serde_json::from_slice(&answer.body);
+            // A controller that is short of something answers the next one.
+            drop(DOCUMENT.set(document.ok().filter(|_| answer.status == 200)?));
+        }
+        DOCUMENT.get()
     }
 
     /// `GET path`, answered 200.

@@ -10,7 +10,8 @@
 //! - [`s3`]: an S3 server with faults.  [`nginx`]: nginx with its RTMP module.
 //! - [`mediamtx`]: a MediaMTX with our configuration.  [`upstream`]: servers a feed is pulled from.
 //! - [`media`]: test files, made by FFmpeg when first asked for.
-//! - [`controller`]: stream-controller in temporary directories, and its REST client.  [`stage`]: streams on air.
+//! - [`controller`]: stream-controller in temporary directories, and its REST client.  [`contract`]: what it may
+//!   answer.  [`stage`]: streams on air.
 //! - [`apart`]: a network, a resolver, process numbers of one test alone.  [`group`]: what can run out.
 //! - [`systemd`]: the installed service under systemd as PID 1.
 //! - [`exposition`]: what Prometheus reads.
@@ -21,6 +22,7 @@
 
 pub mod apart;
 pub mod canary;
+pub mod contract;
 pub mod controller;
 pub mod encoder;
 pub mod exposition;

@@ -10,6 +10,8 @@ mod calls;
 mod clock;
 #[path = "e2e/clock_change.rs"]
 mod clock_change;
+#[path = "e2e/contract.rs"]
+mod contract;
 #[path = "e2e/controller.rs"]
 mod controller;
 #[path = "e2e/destinations.rs"]
@@ -28,6 +30,8 @@ mod faults_network;
 mod ffmpeg_versions;
 #[path = "e2e/frozen.rs"]
 mod frozen;
+#[path = "e2e/handbook.rs"]
+mod handbook;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/live.rs"]

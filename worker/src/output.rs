@@ -180,13 +180,21 @@ impl Output {
         self.report.borrow().clone()
     }
 
-    /// The failure for which it was given up, if it was.
+    /// The failure for which it was given up, if it was: in the words of the stream, which that ends.
     pub fn given_up(&self) -> Option<ErrorReport> {
         let report = self.report.borrow();
-        match report.state {
-            DestinationState::Stopped => report.error.clone(),
-            _ => None,
-        }
+        let error = match report.state {
+            DestinationState::Stopped => report.error.as_ref()?,
+            _ => return None,
+        };
+        Some(ErrorReport {
+            error_type: error.error_type.clone(),
+            message: format!("{} was given up: {}", report.name, error.message),
+            hint: format!(
+                "{}; then start the stream again",
+                error.hint.trim_end_matches('.')
+            ),
+        })
     }
 
     /// Sets the ladder of tries, from the next failure on.

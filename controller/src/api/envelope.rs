@@ -26,8 +26,10 @@ pub(super) async fn envelope(request: Request, next: Next) -> Response {
     let span = tracing::info_span!("request", request_id = %id, %method, %path);
     let began = Instant::now();
     async move {
-        let response = shaped(next.run(request).await, &id);
-        log(&method, &response, began.elapsed());
+        let answer = next.run(request).await;
+        let error = answer.extensions().get::<ApiError>().cloned();
+        let response = shaped(answer, &id);
+        log(&method, &response, error.as_ref(), began.elapsed());
         response
     }
     .instrument(span)
@@ -77,7 +79,6 @@ fn shaped(mut response: Response, id: &str) -> Response {
         let (mut head, _) = response.into_parts();
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::CONTENT_TYPE);
-        tracing::debug!(code = error.code(), "refused");
         response = (error.status(), Json(error.into_body(id))).into_response();
         response.headers_mut().extend(head.headers);
     }
@@ -87,14 +88,14 @@ fn shaped(mut response: Response, id: &str) -> Response {
 }
 
 /// What changes something is worth a line; what is polled all day is not.
-fn log(method: &Method, response: &Response, took: Duration) {
-    let status = response.status().as_u16();
+fn log(method: &Method, response: &Response, error: Option<&ApiError>, took: Duration) {
+    let (status, code) = (response.status().as_u16(), error.map(ApiError::code));
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if response.status().is_server_error() {
-        tracing::event!(Level::WARN, status, took_ms, "request failed");
+        tracing::event!(Level::WARN, status, code, took_ms, "request failed");
     } else if method.is_safe() {
-        tracing::event!(Level::DEBUG, status, took_ms, "request served");
+        tracing::event!(Level::DEBUG, status, code, took_ms, "request served");
     } else {
-        tracing::event!(Level::INFO, status, took_ms, "request served");
+        tracing::event!(Level::INFO, status, code, took_ms, "request served");
     }
 }

@@ -219,7 +219,7 @@ function showState() {
     ['Restarts', status.pid && String(status.restarts)],
     ['Next start', status.next_restart_at && time(status.next_restart_at)],
     ['Worker', status.pid && `pid ${status.pid}`],
-    ['Exit code', !status.pid && status.exit_code !== null && String(status.exit_code)],
+    ['Exit code', !status.pid && status.exit_code && String(status.exit_code)],
   ].filter(([, value]) => value);
   fill($('facts'), facts.flatMap(([name, value]) => [element('dt', '', name), element('dd', '', value)]));
   $('facts').hidden = facts.length === 0;

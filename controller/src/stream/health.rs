@@ -239,11 +239,11 @@ fn frames_dropped(name: &str, share: f64) -> ErrorReport {
     ErrorReport {
         error_type: "frames_dropped".into(),
         message: format!(
-            "{name} is too slow: {:.1} % of the last minute's frames were dropped",
+            "{name}: {:.1} % of the last minute's frames were dropped",
             share * 100.0
         ),
-        hint: "the upload is slower than the stream: lower format.video_kbps, or look at the \
-               network of this machine"
+        hint: "it took nothing for more than 5 s, or takes less than the stream brings: if it was live \
+               all the while, lower format.video_kbps, or look at the network of this machine"
             .into(),
     }
 }
