@@ -17,6 +17,7 @@ mod handle;
 mod health;
 mod lease;
 mod log;
+mod lost;
 mod orphan;
 mod process;
 pub mod request;

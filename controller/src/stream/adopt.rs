@@ -4,7 +4,8 @@
 //! the remembered state), and is the one the kernel names as the socket's maker. It is asked twice,
 //! the second time with its pidfd already open: so the pidfd is that process's and not of a later one
 //! with the same number. Whoever holds the stream's lease or socket without that proof is ended, and
-//! so is whatever is left in the control group of any other of the stream's workers.
+//! so is whatever is left in the control group of any other of the stream's workers, and a worker that was
+//! robbed of both ([`lost`]).
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::group;
 use super::lease::{self, Lease};
+use super::lost;
 use super::process::Process;
 use super::worker_link::{Status, WorkerLink};
 use crate::config::Config;
@@ -77,6 +79,14 @@ pub(super) async fn look(settings: &Config, id: &StreamId, remembered: Option<&s
     let job = read_job(layout, id);
     let link = WorkerLink::new(layout.socket(id));
     let deadline = Instant::now() + PATIENCE;
+    if !layout.lease(id).exists() && !layout.socket(id).exists() {
+        let mut holders = Holders::find(settings, id);
+        holders.add_lost(layout, id);
+        if !holders.processes.is_empty() {
+            let reason = "its files in RUNTIME_DIR are gone";
+            return Found::Foreign { holders, reason };
+        }
+    }
     loop {
         match prove(&link, id, job.as_ref(), remembered).await {
             Proof::Proven(watched, report) => {
@@ -176,6 +186,14 @@ impl Holders {
             }
         }
         holders
+    }
+
+    fn add_lost(&mut self, layout: &Layout, id: &StreamId) {
+        for (of, worker) in lost::workers(&layout.runtime_dir) {
+            if of == *id && !self.pids().contains(&worker.pid()) {
+                self.processes.push(worker);
+            }
+        }
     }
 
     fn of_groups(groups: Vec<Cgroup>) -> Self {

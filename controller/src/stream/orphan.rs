@@ -6,7 +6,7 @@ use std::path::Path;
 use storage::model::StreamId;
 
 use super::adopt::{self, Found, Holders};
-use super::group;
+use super::{group, lost};
 use crate::config::Config;
 
 /// Endings of the files a worker has in `RUNTIME_DIR`.
@@ -27,6 +27,8 @@ fn with_traces(settings: &Config) -> BTreeSet<StreamId> {
     let groups = group::all(settings.cgroup.as_ref()).into_iter();
     let mut ids = traces(&settings.layout.runtime_dir);
     ids.extend(groups.map(|(id, _)| id));
+    let robbed = lost::workers(&settings.layout.runtime_dir).into_iter();
+    ids.extend(robbed.map(|(id, _)| id));
     ids
 }
 

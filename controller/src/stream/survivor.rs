@@ -4,10 +4,10 @@ use storage::layout::Layout;
 use storage::model::{StreamId, WorkerReport};
 use supervise::watch::Watched;
 
-use super::lease;
 use super::orphan;
 use super::process::Process;
 use super::worker_link::WorkerLink;
+use super::{lease, lost};
 
 /// What runs for a stream.
 #[derive(Debug)]
@@ -16,18 +16,27 @@ pub(crate) struct Survivor {
     pub(crate) id: StreamId,
     /// What the worker says; `None` when it does not answer.
     pub(crate) report: Option<WorkerReport>,
-    /// The holders of its lease.
+    /// The holders of its lease, and what was started for it and has lost that.
     processes: Vec<Watched>,
 }
 
 // === impl Survivor ===
 
 impl Survivor {
-    /// All of this runtime directory, found by their leases.
+    /// All of this runtime directory, found by their leases, or where those are gone by their arguments.
     pub(crate) async fn find(layout: &Layout) -> Vec<Self> {
         let mut found = Vec::new();
-        for id in orphan::traces(&layout.runtime_dir) {
-            let processes = lease::holders(&layout.lease(&id));
+        let mut workers = lost::workers(&layout.runtime_dir);
+        let mut ids = orphan::traces(&layout.runtime_dir);
+        ids.extend(workers.iter().map(|(id, _)| id.clone()));
+        for id in ids {
+            let mut processes = lease::holders(&layout.lease(&id));
+            let own = workers.extract_if(.., |(of, _)| *of == id);
+            for (_, worker) in own {
+                if processes.iter().all(|held| held.pid() != worker.pid()) {
+                    processes.push(worker);
+                }
+            }
             if processes.is_empty() {
                 continue;
             }
