@@ -118,15 +118,15 @@ pub fn tail(lines: impl IntoIterator<Item = String>) -> Tail {
     Tail::resumed(TAIL_LINES, lines)
 }
 
-/// Logs every line until their stream ends or `hand_over` is cancelled, and shows each to `each`.
-/// A stream that cannot be read any more counts as ended.
+/// Shows every line to `each`, until their stream ends or `hand_over` is cancelled, and logs those of
+/// which it says so. A stream that cannot be read any more counts as ended.
 pub async fn follow<R: AsyncRead + Unpin>(
     mut lines: LineReader<R>,
     mut tail: Tail,
     speaker: Speaker,
     redactor: Redactor,
     hand_over: CancellationToken,
-    mut each: impl FnMut(&Line),
+    mut each: impl FnMut(&Line) -> bool,
 ) -> Heard<R> {
     let mut limit = RateLimit::new(Instant::now());
     let more = loop {
@@ -137,9 +137,12 @@ pub async fn follow<R: AsyncRead + Unpin>(
         };
         let Ok(Some(raw)) = read else { break None };
         let line = Line::parse(&redactor.line(&raw));
-        each(&line);
+        let is_news = each(&line);
         if line.level >= Level::Warning {
             tail.push(line.text.clone());
+        }
+        if !is_news {
+            continue;
         }
         let (held_back, wanted) = limit.ask(Instant::now());
         report_held_back(held_back, &speaker);
@@ -252,7 +255,10 @@ mod tests {
         let mut seen = Vec::new();
         let lines = LineReader::new(raw);
         let hand_over = CancellationToken::new();
-        let each = |line: &Line| seen.push(line.clone());
+        let each = |line: &Line| {
+            seen.push(line.clone());
+            true
+        };
         let Heard { tail, more } =
             follow(lines, super::tail([]), speaker, redactor, hand_over, each).await;
         assert!(more.is_none());

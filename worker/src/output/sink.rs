@@ -355,7 +355,10 @@ async fn listen(
     redactor: Redactor,
     hand_over: CancellationToken,
 ) -> Said {
-    let each = |line: &Line| listener.hear(line);
+    let each = |line: &Line| {
+        listener.hear(line);
+        true
+    };
     let follow = run::follow(lines, tail, speaker, redactor, hand_over, each);
     let Heard { tail, more } = follow.await;
     Said {

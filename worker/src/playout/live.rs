@@ -5,7 +5,7 @@ mod told;
 
 use std::time::Duration;
 
-use storage::model::{LiveInputReport, LiveInputState};
+use storage::model::{LiveInputReport, LiveInputState, OnLoss};
 use tokio::time::Instant;
 
 use super::report::Since;
@@ -119,7 +119,11 @@ impl LiveDesk {
                 Input {
                     name: &config.name,
                     take: config.take,
-                    on_loss: config.on_loss,
+                    on_loss: match input.has_left() {
+                        // Nothing was lost: the programme goes on, whatever is to cover a loss.
+                        true => OnLoss::Programme,
+                        false => config.on_loss,
+                    },
                     grace: Duration::from_secs(config.grace_s.into()),
                     feed: standing.feed,
                     ready: standing.ready,

@@ -99,6 +99,8 @@ pub struct Facts {
     pub copied: Option<bool>,
     /// Failed tries since the last media.
     pub retry_count: u32,
+    /// Its publisher ended it on purpose.
+    pub said_goodbye: bool,
     /// Why nothing arrives.
     pub error: Option<ErrorReport>,
 }
@@ -273,6 +275,11 @@ impl LiveInput {
         self.feed.facts().connecting
     }
 
+    /// Its last feed was ended on purpose, and none has come since.
+    pub fn has_left(&self) -> bool {
+        self.feed.facts().said_goodbye
+    }
+
     /// Its feed is the one `config` asks for, whatever else differs.
     fn has_feed_of(&self, config: &LiveInputConfig) -> bool {
         let of = |config: &LiveInputConfig| {
@@ -301,6 +308,7 @@ impl Feed {
     fn connecting(&self, from: Option<String>) {
         let mut facts = self.facts();
         facts.connecting = true;
+        facts.said_goodbye = false;
         facts.from = from;
         facts.media = None;
         facts.copied = None;

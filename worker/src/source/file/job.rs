@@ -227,7 +227,7 @@ impl Job {
         };
         let redactor = self.context.redactor.clone();
         let hand_over = CancellationToken::new();
-        let follow = run::follow(lines, tail, speaker, redactor, hand_over.clone(), |_| ());
+        let follow = run::follow(lines, tail, speaker, redactor, hand_over.clone(), |_| true);
         Log {
             task: tokio::spawn(follow),
             hand_over,

@@ -186,6 +186,11 @@ impl LiveBuffer {
         }
     }
 
+    /// Feed: whether one has begun and is not over.
+    pub(super) fn has_feed(&self) -> bool {
+        self.lock().has_feed
+    }
+
     /// Feed: adds what arrived.
     pub(super) fn push_all(&self, packets: impl IntoIterator<Item = Packet>, now: Instant) {
         let mut inner = self.lock();

@@ -33,7 +33,8 @@ pub(super) enum DecodeTimes {
 pub(super) struct Intake<'a> {
     common: &'a Common,
     feed: &'a Arc<Feed>,
-    begun: Instant,
+    /// When its first packet came: a server may take its time before that.
+    begun: Option<Instant>,
     decode_times: DecodeTimes,
     sample: Sample,
     mode: Mode,
@@ -51,16 +52,11 @@ enum Mode {
 // === impl Intake ===
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(
-        common: &'a Common,
-        feed: &'a Arc<Feed>,
-        decode_times: DecodeTimes,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(common: &'a Common, feed: &'a Arc<Feed>, decode_times: DecodeTimes) -> Self {
         Self {
             common,
             feed,
-            begun: now,
+            begun: None,
             decode_times,
             sample: Sample::default(),
             mode: Mode::Judging(Vec::new()),
@@ -177,7 +173,8 @@ impl<'a> Intake<'a> {
     }
 
     fn mind_blindness(&mut self, now: Instant) {
-        if self.told_blind || now < self.begun + PICTURE_AWAITED {
+        let begun = *self.begun.get_or_insert(now);
+        if self.told_blind || now < begun + PICTURE_AWAITED {
             return;
         }
         self.told_blind = true;

@@ -108,9 +108,24 @@ impl Sample {
     }
 }
 
-/// Pictures a second, by the middle half of the steps between them: the first pictures of a feed
-/// that sends no decode times, as RTSP does, have them guessed, and badly.
+/// Pictures a second: the smaller of two measures, each of which some feeds mislead upwards.
 fn rate(times_ms: &[i64]) -> f64 {
+    middle_rate(times_ms).min(whole_rate(times_ms))
+}
+
+/// By all of them: the steps of a muxer that rounds to frames of sound have no middle.
+fn whole_rate(times_ms: &[i64]) -> f64 {
+    let ends = times_ms.iter().min().zip(times_ms.iter().max());
+    let span_ms = ends.map_or(0, |(first, last)| last - first);
+    match span_ms {
+        1.. => (times_ms.len() - 1) as f64 * 1_000.0 / span_ms as f64,
+        _ => f64::INFINITY,
+    }
+}
+
+/// By the middle half of the steps between them: the first pictures of a feed that sends no decode
+/// times, as RTSP does, have them guessed, and badly.
+fn middle_rate(times_ms: &[i64]) -> f64 {
     let mut steps: Vec<i64> = times_ms.windows(2).map(|pair| pair[1] - pair[0]).collect();
     steps.sort_unstable();
     let cut = steps.len() / 4;
@@ -172,6 +187,9 @@ fn video_info(picture: Option<VideoConfig>, fps: f64) -> VideoInfo {
         66 => Some("Baseline"),
         77 => Some("Main"),
         100 => Some("High"),
+        110 => Some("High 10"),
+        122 => Some("High 4:2:2"),
+        244 => Some("High 4:4:4 Predictive"),
         _ => None,
     });
     VideoInfo {
@@ -179,7 +197,7 @@ fn video_info(picture: Option<VideoConfig>, fps: f64) -> VideoInfo {
         profile: profile.map(str::to_owned),
         width: picture.map_or(2, |picture| picture.width),
         height: picture.map_or(2, |picture| picture.height),
-        // The profiles above have no other.
+        // Those of the profiles above that are copied have no other.
         pix_fmt: Some("yuv420p".to_owned()),
         fps,
         nominal_fps: fps,
@@ -279,6 +297,12 @@ mod tests {
         }
         assert!((58.0..62.0).contains(&rate(&[0, 17, 33, 50, 67, 83, 100, 117])));
         assert!(rate(&[7, 7]).is_infinite(), "it is not divided by nothing");
+        // As GStreamer's flvmux writes 30 a second beside sound.
+        let rounded = [
+            0, 21, 42, 85, 128, 149, 192, 213, 256, 277, 320, 341, 384, 426, 448, 490, 512, 554,
+            576, 618, 661, 682, 704, 746, 789, 810, 853, 874, 917, 960, 981,
+        ];
+        assert!((29.0..31.5).contains(&rate(&rounded)), "{}", rate(&rounded));
     }
 
     #[test]

@@ -53,6 +53,7 @@ struct Clock {
 /// Why a session is over.
 enum Over {
     Goodbye,
+    Vanished,
     Revoked,
     Fault(ErrorReport),
     GivesWay(Box<Arrival>),
@@ -108,7 +109,7 @@ async fn receive(
     let now = Instant::now();
     let mut session = Session {
         feed,
-        intake: Intake::new(common, feed, DecodeTimes::Sent, now),
+        intake: Intake::new(common, feed, DecodeTimes::Sent),
         key_id,
         heard: now,
         clock: Clock::default(),
@@ -117,6 +118,11 @@ async fn receive(
     let (error, next) = match over {
         Over::Goodbye => {
             tracing::info!(input, from, "the publisher has left");
+            feed.facts().said_goodbye = true;
+            (None, None)
+        }
+        Over::Vanished => {
+            tracing::warn!(input, from, "the publisher has vanished without a word");
             (None, None)
         }
         Over::Revoked => {
@@ -181,8 +187,9 @@ impl Session<'_> {
     fn hear(&mut self, media: Result<Option<Media>, Error>) -> ControlFlow<Over> {
         let media = match media {
             Ok(Some(media)) => media,
-            // Vanishing is what encoders do that are ended.
-            Ok(None) | Err(Error::Left) => return ControlFlow::Break(Over::Goodbye),
+            Ok(None) => return ControlFlow::Break(Over::Goodbye),
+            // What encoders do that are ended, or cut off on the way.
+            Err(Error::Left) => return ControlFlow::Break(Over::Vanished),
             Err(error) => {
                 return ControlFlow::Break(Over::Fault(fault(
                     "live_connection",

@@ -54,7 +54,7 @@ pub(super) async fn keep_pulling(
     let mut failed = 0_u32;
     let mut transcodes = false;
     loop {
-        let ended = one_try(common, feed, &address, transcodes).await;
+        let ended = one_try(common, feed, &address, transcodes, is_told(failed + 1)).await;
         let switches = ended.needs_transcoding && !transcodes;
         transcodes |= ended.needs_transcoding;
         failed = if ended.delivered { 1 } else { failed + 1 };
@@ -80,6 +80,10 @@ fn address(common: &Common, url: &str, config: &LiveInputConfig) -> Address {
 }
 
 /// A server that is down for hours fills no log: the first try is told, and then every twentieth.
+fn is_told(failed: u32) -> bool {
+    failed % 20 == 1
+}
+
 fn tell(feed: &Feed, ended: &Try, failed: u32) {
     let input = &feed.name;
     let (error_type, message) = (&ended.error.error_type, &ended.error.message);
@@ -90,7 +94,7 @@ fn tell(feed: &Feed, ended: &Try, failed: u32) {
             will_retry = true,
             "the live feed has ended: {message}"
         );
-    } else if failed % 20 == 1 {
+    } else if is_told(failed) {
         tracing::info!(
             input,
             error_type,
@@ -101,7 +105,14 @@ fn tell(feed: &Feed, ended: &Try, failed: u32) {
     }
 }
 
-async fn one_try(common: &Common, feed: &Arc<Feed>, address: &Address, transcodes: bool) -> Try {
+/// What FFmpeg says is logged if `told`, and else only of a feed that has come.
+async fn one_try(
+    common: &Common,
+    feed: &Arc<Feed>,
+    address: &Address,
+    transcodes: bool,
+    told: bool,
+) -> Try {
     feed.connecting(Some(address.url.clone()));
     let failed = |error| Try {
         delivered: false,
@@ -131,7 +142,10 @@ async fn one_try(common: &Common, feed: &Arc<Feed>, address: &Address, transcode
         speaker,
         common.redactor.clone(),
         CancellationToken::new(),
-        |_| (),
+        {
+            let feed = Arc::clone(feed);
+            move |_| told || feed.buffer.has_feed()
+        },
     ));
     let decode_times = match address.url.starts_with("rtsp") {
         true => DecodeTimes::Guessed,
@@ -170,7 +184,7 @@ async fn read(
     decode_times: DecodeTimes,
 ) -> (bool, Option<ErrorReport>) {
     let mut reader = FlvReader::new();
-    let mut intake = Intake::new(common, feed, decode_times, Instant::now());
+    let mut intake = Intake::new(common, feed, decode_times);
     let mut delivered = false;
     loop {
         let mut chunk = BytesMut::with_capacity(READ_BYTES);

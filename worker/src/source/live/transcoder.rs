@@ -63,7 +63,7 @@ impl Transcoder {
             speaker,
             common.redactor.clone(),
             CancellationToken::new(),
-            |_| (),
+            |_| true,
         );
         let (packets, waiting) = mpsc::channel(WAITING);
         let (feed, format) = (Arc::clone(feed), common.format);
