@@ -126,6 +126,13 @@ pub(super) async fn permit(
             refused("this may not be done")
         }
         Permit::KeyNeeded => {
+            if question.is_last_word() {
+                tracing::warn!(
+                    ?question,
+                    error_type = "ingest_key_missing",
+                    "refused at MediaMTX: no stream key was sent"
+                );
+            }
             let mut response = refused("send a stream key of POST /ingest/keys as the password");
             let challenge = HeaderValue::from_static("Basic realm=\"stream key\"");
             response

@@ -49,6 +49,20 @@ pub async fn stand_open(listener: TcpListener, keys: Keys, registry: Registry, l
     door.accept_all(listener).await;
 }
 
+/// Why a key opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Unfit {
+    /// There is none.
+    #[error("no key")]
+    Missing,
+    /// Nobody has it.
+    #[error("a wrong key")]
+    Unknown,
+    /// The URL names another stream than the one it is for.
+    #[error("the key of another stream")]
+    OfAnother,
+}
+
 /// Who is at the door, by address.
 #[derive(Debug, Clone, Default)]
 struct Waiting(Arc<Mutex<HashMap<IpAddr, usize>>>);
@@ -58,6 +72,19 @@ struct Waiting(Arc<Mutex<HashMap<IpAddr, usize>>>);
 struct Place {
     waiting: Waiting,
     address: IpAddr,
+}
+
+// === impl Unfit ===
+
+impl Unfit {
+    /// What the publisher is told.
+    fn answer(self) -> &'static str {
+        match self {
+            Self::Missing => "a stream key is needed here",
+            Self::Unknown => "this stream key is not known here",
+            Self::OfAnother => "this stream key is that of another stream",
+        }
+    }
 }
 
 // === impl Waiting ===
@@ -133,11 +160,15 @@ impl Door {
                 return;
             }
         };
-        let Some(key) = self.keys.owner(key_of(request.app(), request.key())) else {
-            tracing::warn!(%from, error_type = "ingest_key_wrong", "a publisher with a wrong key was refused");
-            tokio::time::sleep(WRONG_KEY_PAUSE).await;
-            refuse(request, "this stream key is not known here").await;
-            return;
+        let key = match self.judge(&request) {
+            Ok(key) => key,
+            Err(unfit) => {
+                let error_type = "ingest_key_wrong";
+                tracing::warn!(%from, error_type, "a publisher with {unfit} was refused");
+                tokio::time::sleep(WRONG_KEY_PAUSE).await;
+                refuse(request, unfit.answer()).await;
+                return;
+            }
         };
         let id = &key.stream_id;
         let running = self.registry.status(id).is_ok_and(|status| {
@@ -152,6 +183,22 @@ impl Door {
             return;
         }
         self.hand_over(request, &key, from).await;
+    }
+
+    /// Whose air the request asks for.
+    fn judge(&self, request: &Request<TcpStream>) -> Result<IngestKey, Unfit> {
+        let (app, name) = (request.app(), request.key());
+        let sent = key_of(app, name);
+        if sent.is_empty() {
+            return Err(Unfit::Missing);
+        }
+        let key = self.keys.owner(sent).ok_or(Unfit::Unknown)?;
+        let named = stream_of(app, name).and_then(|named| named.parse().ok());
+        // A name that is no stream's says nothing.
+        match named.filter(|named| self.registry.status(named).is_ok()) {
+            Some(named) if named != key.stream_id => Err(Unfit::OfAnother),
+            Some(_) | None => Ok(key),
+        }
     }
 
     async fn hand_over(&self, request: Request<TcpStream>, key: &IngestKey, from: SocketAddr) {
@@ -191,6 +238,20 @@ impl Door {
     }
 }
 
+/// The stream an URL names beside a key in its query: `live/main?key=…`, `live/main/in?key=…`.
+fn stream_of<'a>(app: &'a str, name: &'a str) -> Option<&'a str> {
+    let (name, query) = name.split_once('?').unwrap_or((name, ""));
+    let (app, query_of_app) = app.split_once('?').unwrap_or((app, ""));
+    if query.is_empty() && query_of_app.is_empty() {
+        // The name is the key itself.
+        return None;
+    }
+    match name {
+        "" | "in" => app.rsplit_once('/').map(|(_, last)| last),
+        named => Some(named.split('/').next().unwrap_or(named)),
+    }
+}
+
 /// The stream key, or what stands behind `key=` in it or in the application's query.
 fn key_of<'a>(app: &'a str, name: &'a str) -> &'a str {
     let in_query = |text: &'a str| {
@@ -225,6 +286,22 @@ mod tests {
         assert!(waiting.enter(stranger).is_some());
         drop(places);
         assert!(waiting.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_stream_is_named_beside_the_key_or_not_at_all() {
+        for (app, name, stream) in [
+            ("live", "KEY", None),
+            ("live/main", "KEY", None),
+            ("live", "main?key=KEY", Some("main")),
+            ("live?key=KEY", "main", Some("main")),
+            ("live", "main/in?key=KEY", Some("main")),
+            ("live/main", "in?key=KEY", Some("main")),
+            ("live/main", "?key=KEY", Some("main")),
+            ("live", "?key=KEY", None),
+        ] {
+            assert_eq!(stream_of(app, name), stream, "{app} {name}");
+        }
     }
 
     #[test]

@@ -71,10 +71,10 @@ fn no_key_and_the_key_of_another_stream_open_nothing() {
     let answer = stage.controller.call("POST", "/ingest/keys", &asked).json();
     let others = answer["key"].as_str().expect("a key");
     for (name, said) in [
-        (String::new(), "ingest_key_wrong"),
-        ("/main".to_owned(), "ingest_key_wrong"),
+        (String::new(), "a publisher with no key"),
+        ("/main".to_owned(), "a publisher with a wrong key"),
         (format!("/{others}"), "the stream is not running"),
-        (format!("/main?key={others}"), "the stream is not running"),
+        (format!("/main?key={others}"), "the key of another stream"),
     ] {
         let url = format!("{}{name}", stage.ingest);
         let mut publisher = publish(&feed(), &["-c", "copy"], &url);

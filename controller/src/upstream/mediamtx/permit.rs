@@ -25,6 +25,8 @@ pub struct Question {
     path: String,
     #[serde(default)]
     query: String,
+    #[serde(default)]
+    protocol: String,
 }
 
 /// The answer.
@@ -55,6 +57,11 @@ impl Question {
             ("api" | "metrics" | "pprof", _) if self.is_local() => Permit::Granted,
             _ => Permit::Denied,
         }
+    }
+
+    /// RTSP and HTTP clients come without a key first, and send it when they are asked; these do not.
+    pub fn is_last_word(&self) -> bool {
+        matches!(self.protocol.as_str(), "rtmp" | "srt")
     }
 
     fn by_key(&self, path: &PathName, keys: &Keys) -> Permit {
@@ -150,6 +157,15 @@ mod tests {
             publish("live/main/in", &format!(r#""token": "{key}""#)),
             Permit::Denied
         );
+    }
+
+    #[test]
+    fn who_cannot_be_asked_for_a_key_has_said_its_last_word() {
+        for (protocol, is_last) in [("rtmp", true), ("srt", true), ("rtsp", false)] {
+            let text = format!(r#"{{"action": "publish", "path": "x", "protocol": "{protocol}"}}"#);
+            let question: Question = serde_json::from_str(&text).unwrap();
+            assert_eq!(question.is_last_word(), is_last, "{protocol}");
+        }
     }
 
     #[tokio::test]
