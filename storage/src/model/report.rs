@@ -89,7 +89,7 @@ pub struct OnAir {
     /// Block of the schedule whose item or filler it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<String>,
-    /// Seconds into the item.
+    /// Seconds into the item; since a live input took the air.
     pub position_s: f64,
     /// Length of the item, when known.
     pub duration_s: Option<f64>,

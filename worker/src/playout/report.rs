@@ -21,6 +21,12 @@ impl Since {
     pub(super) fn now() -> Self {
         Self(Timestamp::now())
     }
+
+    /// How long ago, by a clock that may have been set meanwhile.
+    fn seconds(self) -> f64 {
+        let ago = Timestamp::now().duration_since(self.0);
+        ago.as_secs_f64().max(0.0)
+    }
 }
 
 /// The report of a worker that is still starting.
@@ -226,7 +232,7 @@ impl Playout {
                 kind: OnAirKind::Live,
                 item: Some(input.config().name.clone()),
                 block: None,
-                position_s: 0.0,
+                position_s: self.since.seconds(),
                 duration_s: None,
                 next: item.map(|item| item.object.key.clone()).or(next),
                 fit: None,
