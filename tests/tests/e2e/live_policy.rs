@@ -9,6 +9,7 @@ use e2e::nginx::{Nginx, free_address};
 use e2e::process;
 use e2e::rtmp::Receiver;
 use e2e::wait;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::live_stage::{SOON, Stage, config, feed};
@@ -115,6 +116,13 @@ fn the_slate_covers_a_loss_for_its_grace_where_that_is_asked_for() {
     stage.wait_kind("programme");
     let waited = lost.elapsed();
     assert!(waited > GRACE - Duration::from_secs(1), "only {waited:?}");
+    // Who stops on purpose has lost nothing that the slate could stand in for.
+    let publisher = stage.publish(&feed(), &["-c", "copy"]);
+    stage.wait_kind("live");
+    publisher.signal(Signal::SIGTERM);
+    let is_over = |status: &Value| status["on_air"]["kind"] != "live";
+    let status = stage.controller.wait("main", "it is over", SOON, is_over);
+    assert_eq!(status["on_air"]["kind"], "programme", "{status:#}");
     stage.controller.stop("main");
     stage.assert_seamless();
 }
