@@ -104,6 +104,8 @@ fn a_wrong_key_a_second_publisher_and_a_revoked_key_are_refused() {
     stage.controller.call("DELETE", &path, &Value::Null);
     assert!(!first.wait(SOON).success(), "its publisher is cut off");
     stage.wait_kind("programme");
+    let is_revoked = |input: &Value| input["error"]["type"] == "ingest_key_revoked";
+    stage.wait_input("it is told why", is_revoked);
     let mut again = stage.publish(&feed(), &["-c", "copy"]);
     assert!(!again.wait(SOON).success());
     stage.controller.stop("main");

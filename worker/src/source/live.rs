@@ -99,7 +99,7 @@ pub struct Facts {
     pub copied: Option<bool>,
     /// Failed tries since the last media.
     pub retry_count: u32,
-    /// Its publisher ended it on purpose.
+    /// It was ended on purpose: by its publisher, or by whoever revoked the key.
     pub said_goodbye: bool,
     /// Why nothing arrives.
     pub error: Option<ErrorReport>,

@@ -131,7 +131,13 @@ async fn receive(
                 from,
                 "the publisher's key was revoked: it is cut off"
             );
-            (None, None)
+            feed.facts().said_goodbye = true;
+            let error = fault(
+                "ingest_key_revoked",
+                "the publisher's key was revoked".to_owned(),
+                "POST /ingest/keys makes a new one for the encoder",
+            );
+            (Some(error), None)
         }
         Over::GivesWay(next) => {
             tracing::warn!(
