@@ -261,9 +261,14 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
         );
     }
     assert_slow_is_shown(&controller);
-    let after = began_at.elapsed().expect("the clock stands still for nobody");
+    let after = began_at
+        .elapsed()
+        .expect("the clock stands still for nobody");
     eprintln!("slow after {after:?}");
-    assert!(after <= pressure.allows(SLOW_NOTICED), "slow after {after:?}");
+    assert!(
+        after <= pressure.allows(SLOW_NOTICED),
+        "slow after {after:?}"
+    );
     controller.wait("main", "closings in a row", SOON, |status| {
         shown(status, "closing")["state"] == "rejected"
     });

@@ -62,7 +62,8 @@ fn every_warning_error_type_and_code_is_on_the_page_on_troubleshooting() {
             .step_by(2)
             .map(str::to_owned),
     );
-    let names = ["troubleshooting", "api", "obs", "mediamtx"].map(|name| page(&format!("docs/{name}.md")));
+    let names =
+        ["troubleshooting", "api", "obs", "mediamtx"].map(|name| page(&format!("docs/{name}.md")));
     let names: BTreeSet<String> = names.iter().flat_map(|page| quoted(page)).collect();
     let entries: Vec<Vec<String>> = entries.iter().map(|entry| pieces(entry)).collect();
     let (mut messages, mut types, mut untold) = (0, 0, Vec::new());
@@ -157,12 +158,8 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("a source in UTF-8");
             let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-            let name = path
-                .strip_prefix(repository())
-                .unwrap()
-                .display()
-                .to_string();
-            found.push((name, text[..end].to_owned()));
+            let name = path.strip_prefix(repository()).unwrap_or(&path);
+            found.push((name.display().to_string(), text[..end].to_owned()));
         }
     }
 }

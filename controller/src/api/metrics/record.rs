@@ -191,12 +191,15 @@ fn of_destinations(to: &mut Exposition, destinations: &[([(&str, &str); 2], &Des
     );
 }
 
-/// The seconds and the beginnings of each cause, of each thing with these labels.
+/// The labels of a stream or destination, and what each cause has cost it.
+type Caused<'a> = (Vec<(&'a str, &'a str)>, &'a BTreeMap<DarkCause, Tally>);
+
+/// The seconds and the beginnings of each cause, of each of these.
 fn by_cause(
     to: &mut Exposition,
     (lasted, help_lasted): (&str, &str),
     (begun, help_begun): (&str, &str),
-    things: &[(Vec<(&str, &str)>, &BTreeMap<DarkCause, Tally>)],
+    things: &[Caused<'_>],
 ) {
     type Read = fn(Tally) -> f64;
     let families: [(&str, &str, Read); 2] = [
