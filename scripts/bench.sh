@@ -16,7 +16,7 @@ case ${1-} in
 esac
 for part in "$@"; do
   case $part in
-    cost | picture | calls | hooks | live) ;;
+    cost | picture | calls | hooks | live | obs) ;;
     *)
       echo "bench.sh: there is no part $part; see --help" >&2
       exit 64

@@ -26,6 +26,8 @@ mod faults_controller;
 mod faults_machine;
 #[path = "e2e/faults_network.rs"]
 mod faults_network;
+#[path = "e2e/faulty.rs"]
+mod faulty;
 #[path = "e2e/ffmpeg_versions.rs"]
 mod ffmpeg_versions;
 #[path = "e2e/frozen.rs"]

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::air::last_frame;
 use super::destinations::{assert_begins_well, to};
-use super::destinations_faults::{logged, told};
+use super::faulty::{logged, told};
 
 const SOON: Duration = Duration::from_secs(40);
 /// Until a server that stands still is told.
