@@ -15,7 +15,8 @@ use crate::drill::world::World;
 
 /// Shorter ones are a matter of taste: no connection was lost for them.
 const WORTH_NAMING: Duration = Duration::from_millis(700);
-/// A few pictures that were under way when a connection died, and arrive later, are no return.
+/// A few pictures that were under way when a connection died, and arrive later, are no return: neither
+/// before another hole nor before the next connection.
 const NO_RETURN: Duration = Duration::from_millis(500);
 /// How far both may be apart at either end.
 const AGREE_WITHIN: SignedDuration = SignedDuration::from_millis(250);
@@ -37,6 +38,8 @@ struct Heard {
     number: usize,
     /// Arrival of the newest picture.
     last: Instant,
+    /// The connection it came on, as the platform counts them.
+    connection: usize,
     outages: Vec<Outage>,
     /// Times of which nothing is asked.
     ignored: Vec<(Instant, Instant)>,
@@ -90,6 +93,7 @@ impl Ears {
                 channel,
                 number,
                 last: begun,
+                connection: 0,
                 outages: Vec::new(),
                 ignored: Vec::new(),
             })
@@ -105,17 +109,19 @@ impl Ears {
     pub(super) fn listen(&mut self, world: &World) {
         for heard in &mut self.destinations {
             let destination = &world.channels[heard.channel].destinations[heard.number];
-            let mut arrivals: Vec<Instant> = destination.platform.log().look(|all| {
-                let messages = all.iter().flat_map(|connection| &connection.messages);
-                let pictures = messages.filter(|m| m.tag.is_picture());
-                pictures
-                    .map(|m| m.arrived)
-                    .filter(|at| *at > heard.last)
+            let mut pictures: Vec<(Instant, usize)> = destination.platform.log().look(|all| {
+                let messages = all.iter().enumerate().flat_map(|(number, connection)| {
+                    let messages = connection.messages.iter();
+                    messages.map(move |message| (message, number))
+                });
+                messages
+                    .filter(|(message, _)| message.tag.is_picture() && message.arrived > heard.last)
+                    .map(|(message, number)| (message.arrived, number))
                     .collect()
             });
-            arrivals.sort_unstable();
-            for arrived in arrivals {
-                heard.hear(arrived);
+            pictures.sort_unstable();
+            for (arrived, connection) in pictures {
+                heard.hear(arrived, connection);
             }
         }
     }
@@ -218,19 +224,25 @@ fn gaps(answer: &Value, since: Timestamp) -> anyhow::Result<Vec<Gap>> {
 // === impl Heard ===
 
 impl Heard {
-    /// The next picture.
-    fn hear(&mut self, arrived: Instant) {
-        if arrived - self.last > WORTH_NAMING {
-            let went_on = |outage: &&mut Outage| self.last - outage.ended < NO_RETURN;
-            match self.outages.last_mut().filter(went_on) {
-                Some(outage) => outage.ended = arrived,
-                None => self.outages.push(Outage {
-                    began: self.last,
-                    ended: arrived,
-                }),
-            }
+    /// The next picture, and the number of its connection.
+    fn hear(&mut self, arrived: Instant, connection: usize) {
+        let last = std::mem::replace(&mut self.last, arrived);
+        let is_next_connection = connection > self.connection;
+        self.connection = self.connection.max(connection);
+        let is_hole = arrived - last > WORTH_NAMING;
+        if !is_hole && !is_next_connection {
+            return;
         }
-        self.last = arrived;
+        let went_on = |outage: &&mut Outage| last - outage.ended < NO_RETURN;
+        match self.outages.last_mut().filter(went_on) {
+            Some(outage) => outage.ended = arrived,
+            None if is_hole => self.outages.push(Outage {
+                began: last,
+                ended: arrived,
+            }),
+            // Shorter than what is worth naming.
+            None => {}
+        }
     }
 }
 
@@ -311,26 +323,53 @@ mod tests {
         }
     }
 
-    #[test]
-    fn pictures_that_were_under_way_do_not_end_a_gap() {
+    /// Hears pictures that came so many ms after the beginning, on the connections of these numbers; the
+    /// outages, in ms.
+    fn heard(pictures: impl IntoIterator<Item = (u64, usize)>) -> Vec<(u128, u128)> {
         let begun = Instant::now();
-        let at = |ms| begun + Duration::from_millis(ms);
         let mut heard = Heard {
             channel: 0,
             number: 0,
             last: begun,
+            connection: 0,
             outages: Vec::new(),
             ignored: Vec::new(),
         };
-        let flowing = (5_100..6_000).step_by(40);
-        [40, 4_000, 4_080]
-            .into_iter()
-            .chain(flowing)
-            .for_each(|ms| heard.hear(at(ms)));
-        heard.hear(at(8_000));
-        let found: Vec<_> = heard.outages.iter().map(|o| (o.began, o.ended)).collect();
-        let expected = [(at(40), at(5_100)), (at(5_980), at(8_000))];
-        assert_eq!(found, expected);
+        for (ms, connection) in pictures {
+            heard.hear(begun + Duration::from_millis(ms), connection);
+        }
+        let since = |at: Instant| (at - begun).as_millis();
+        let told = |outage: &Outage| (since(outage.began), since(outage.ended));
+        heard.outages.iter().map(told).collect()
+    }
+
+    #[test]
+    fn pictures_that_were_under_way_do_not_end_a_gap() {
+        let flowing = (5_100..6_000).step_by(40).map(|ms| (ms, 1));
+        let pictures = [(40, 0), (4_000, 0), (4_080, 0)].into_iter().chain(flowing);
+        let found = heard(pictures.chain([(8_000, 1)]));
+        assert_eq!(found, [(40, 5_100), (5_980, 8_000)]);
+    }
+
+    #[test]
+    fn a_gap_ends_with_the_next_connection_however_soon_that_follows_what_was_under_way() {
+        let late = [(40, 3), (4_355, 3), (4_395, 3)];
+        let next = (5_019..9_000).step_by(40).map(|ms| (ms, 4));
+        assert_eq!(heard(late.into_iter().chain(next)), [(40, 5_019)]);
+
+        // What goes on for longer is a return, and the next connection's beginning a gap of its own.
+        let back = (4_355..5_000).step_by(40).map(|ms| (ms, 3));
+        let soon = (5_500..6_000).step_by(40).map(|ms| (ms, 4));
+        let both = [(40, 3)].into_iter().chain(back).chain(soon);
+        assert_eq!(
+            heard(both),
+            [(40, 4_355)],
+            "the second is too short to name"
+        );
+
+        // A connection that began already is no next one, whatever arrives of the one before.
+        let mixed = [(40, 0), (2_000, 1), (2_030, 0), (2_040, 1), (2_080, 1)];
+        assert_eq!(heard(mixed), [(40, 2_000)]);
     }
 
     #[test]
