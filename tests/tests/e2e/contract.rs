@@ -123,7 +123,7 @@ fn every_operation_answers_as_the_document_says() {
         "GET",
         "/streams/main/schedule?from=yesterday",
         none.clone(),
-        422,
+        400,
     );
     for path in [
         "/streams/main/schedule",
