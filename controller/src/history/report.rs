@@ -82,7 +82,7 @@ pub struct DestinationUptime {
     pub recovery: RecoveryTimes,
     /// What somebody meant.
     pub planned: Planned,
-    /// The last gap that was not planned.
+    /// The last gap that was not planned; the start of the stream only while it lasts.
     pub last_incident: Option<Incident>,
 }
 

@@ -169,7 +169,10 @@ fn destination(
             .filter(|gap| gap.recovery == Some(how))
             .count()
     };
-    let last = faults.iter().max_by_key(|gap| gap.span.start_ms);
+    // The start of a stream is one only while it lasts: it would hide what was before.
+    let is_incident = |gap: &&&Gap| gap.cause != DarkCause::Starting || gap.span.end_ms.is_none();
+    let incidents = faults.iter().filter(is_incident);
+    let last = incidents.max_by_key(|gap| gap.span.start_ms);
     DestinationUptime {
         name: name.to_owned(),
         availability: share(delivered_ms, wanted_ms),
@@ -372,6 +375,32 @@ mod tests {
         );
         let last = to.last_incident.as_ref().unwrap();
         assert_eq!((last.length_s, last.end), (5.0, None));
+    }
+
+    #[test]
+    fn a_start_is_no_incident_once_it_is_over() {
+        use DarkCause::{DestinationLost, Starting};
+        let automatic = Some(Recovery::Automatic);
+        let mut rows = vec![
+            gap(2_000, Some(3_000), Starting, automatic),
+            delivery(3_000, Some(20_000)),
+        ];
+        let last = |rows: &[Row]| {
+            sum_up(rows.to_vec(), WINDOW)[0].destinations[0]
+                .last_incident
+                .clone()
+        };
+        assert_eq!(last(&rows), None);
+        rows.push(gap(20_000, Some(22_000), DestinationLost, automatic));
+        rows.push(delivery(22_000, Some(30_000)));
+        rows.push(gap(31_000, Some(32_000), Starting, automatic));
+        assert_eq!(last(&rows).unwrap().cause, DestinationLost);
+        rows.push(gap(40_000, None, Starting, None));
+        assert_eq!(
+            last(&rows).unwrap().cause,
+            Starting,
+            "it does not come on air"
+        );
     }
 
     #[test]
