@@ -112,10 +112,15 @@ impl Encoder {
 
     /// Sends these as they are due, the first at once.
     pub fn play(&mut self, media: &[Media]) {
+        self.play_at(1, media);
+    }
+
+    /// The same, so many times slower than they are due.
+    pub fn play_at(&mut self, slower: u32, media: &[Media]) {
         let begun = Instant::now();
         let first_ms = media.first().map_or(0, |first| first.ms);
         for one in media {
-            let due = Duration::from_millis(one.ms.saturating_sub(first_ms).into());
+            let due = Duration::from_millis(one.ms.saturating_sub(first_ms).into()) * slower;
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
             self.send(one);
         }

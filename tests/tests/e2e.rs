@@ -38,6 +38,8 @@ mod handbook;
 mod harness;
 #[path = "e2e/live.rs"]
 mod live;
+#[path = "e2e/live_feeds.rs"]
+mod live_feeds;
 #[path = "e2e/live_policy.rs"]
 mod live_policy;
 #[path = "e2e/live_record.rs"]

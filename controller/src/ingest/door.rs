@@ -15,6 +15,7 @@ use storage::layout::Layout;
 use storage::model::{IngestKey, ObservedState};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Keys;
 use crate::chain;
@@ -28,6 +29,8 @@ const WRONG_KEY_PAUSE: Duration = Duration::from_secs(1);
 const MOST_WAITING: usize = 128;
 /// Those among them from one address.
 const MOST_WAITING_OF_ONE: usize = 8;
+/// Whoever knocks without end fills no log.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// After an `accept` that failed: out of descriptors, which others may give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -72,6 +75,13 @@ struct Waiting(Arc<Mutex<HashMap<IpAddr, usize>>>);
 struct Place {
     waiting: Waiting,
     address: IpAddr,
+}
+
+/// Connections that were closed for want of a place, since that was last told.
+#[derive(Debug, Default)]
+struct Crowd {
+    closed: u64,
+    told: Option<Instant>,
 }
 
 // === impl Unfit ===
@@ -122,11 +132,26 @@ impl Drop for Place {
     }
 }
 
+// === impl Crowd ===
+
+impl Crowd {
+    /// Another one at `now`; how many it has been, if that is to be told.
+    fn one_more(&mut self, now: Instant) -> Option<u64> {
+        self.closed += 1;
+        if self.told.is_some_and(|told| now < told + TOLD_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.closed))
+    }
+}
+
 // === impl Door ===
 
 impl Door {
     async fn accept_all(self, listener: TcpListener) {
         let waiting = Waiting::default();
+        let mut crowd = Crowd::default();
         let mut guests = JoinSet::new();
         loop {
             while guests.try_join_next().is_some() {}
@@ -139,7 +164,9 @@ impl Door {
                 }
             };
             let Some(place) = waiting.enter(from.ip()) else {
-                tracing::warn!(%from, "too many connections wait at the ingest: this one is closed");
+                if let Some(closed) = crowd.one_more(Instant::now()) {
+                    tracing::warn!(%from, closed, "too many connections wait at the ingest: this one is closed");
+                }
                 continue;
             };
             let door = self.clone();
@@ -286,6 +313,16 @@ mod tests {
         assert!(waiting.enter(stranger).is_some());
         drop(places);
         assert!(waiting.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_crowd_is_told_once_in_ten_seconds_and_how_large_it_was() {
+        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        assert_eq!(crowd.one_more(now), Some(1));
+        for _ in 0..500 {
+            assert_eq!(crowd.one_more(now + TOLD_EVERY / 2), None);
+        }
+        assert_eq!(crowd.one_more(now + TOLD_EVERY), Some(501));
     }
 
     #[test]

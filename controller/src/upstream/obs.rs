@@ -102,6 +102,8 @@ struct Obs {
     restarts: Restarts,
     /// OBS was switched to the owner's scene.
     led: bool,
+    /// It said that somebody closes it.
+    closed: bool,
     status: watch::Sender<ObsStatus>,
 }
 
@@ -126,6 +128,7 @@ pub fn start(
         takeover: Takeover::new(config.debounce),
         restarts: Restarts::default(),
         led: false,
+        closed: false,
         config,
         registry,
         status,
@@ -147,7 +150,10 @@ impl Obs {
                 Ok(connection) => {
                     tries.healthy_since(Instant::now());
                     self.connected(&connection);
-                    self.watch(connection).await
+                    self.closed = false;
+                    let (error, closed) = self.watch(connection).await;
+                    self.closed = closed;
+                    error
                 }
             };
             self.lost(&error);
@@ -155,15 +161,26 @@ impl Obs {
                 // There is no last try in this policy.
                 return;
             };
-            if error.is_process_trouble() {
+            // Who closes OBS while nothing of it is wanted has no use for it.
+            let is_closed = self.closed && self.takeover.phase() == Phase::Quiet;
+            if error.is_process_trouble() && !is_closed {
                 self.start_again().await;
             }
             tokio::time::sleep(after).await;
         }
     }
 
-    /// Watches one connection until it fails.
-    async fn watch(&mut self, mut obs: Connection) -> ObsError {
+    /// Watches one connection until it fails; whether OBS said before that it is being closed.
+    async fn watch(&mut self, mut obs: Connection) -> (ObsError, bool) {
+        let error = self.watch_until_it_fails(&mut obs).await;
+        let closed = obs.was_closed();
+        if closed {
+            tracing::info!("OBS was closed");
+        }
+        (error, closed)
+    }
+
+    async fn watch_until_it_fails(&mut self, obs: &mut Connection) -> ObsError {
         let mut sources = OwnerSources::new(self.config.owner_sources.clone());
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -175,11 +192,11 @@ impl Obs {
                 event = obs.event() => match event {
                     Ok(Event::SourcesChanged | Event::Streaming { .. }) => {}
                     Ok(Event::OtherScenes) => ensured = false,
-                    Ok(Event::Exiting) => tracing::info!("OBS is being closed"),
+                    Ok(Event::Exiting) => {}
                     Err(error) => return error,
                 },
             }
-            match self.round(&mut obs, &mut sources, &mut ensured).await {
+            match self.round(obs, &mut sources, &mut ensured).await {
                 Ok(()) => self.restarts.well(Instant::now()),
                 // Other scenes are being opened, or it ends. Nothing is known meanwhile.
                 Err(ObsError::Refused(refusal)) if refusal.code == Refusal::NOT_READY => {

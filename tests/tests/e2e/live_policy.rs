@@ -12,7 +12,7 @@ use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::live_stage::{SOON, Stage, config, feed};
+use crate::live_stage::{SOON, Stage, config, feed, publish};
 use crate::skipped;
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -164,6 +164,52 @@ fn inputs_come_and_go_while_the_stream_is_on_air() {
     let _again = stage.publish(&feed(), &["-c", "copy"]);
     let status = stage.wait_kind("live");
     assert_eq!(status["restarts"], 0, "{status:#}");
+    stage.controller.stop("main");
+    stage.assert_seamless();
+}
+
+#[test]
+fn the_first_of_three_inputs_that_is_there_has_the_air() {
+    let names = ["first", "second", "third"];
+    let stage = Stage::with(json!(
+        names.map(|name| json!({ "name": name, "ingest": true }))
+    ));
+    let addresses = names.map(|name| {
+        let asked = json!({ "stream_id": "main", "input": name });
+        let answer = stage.controller.call("POST", "/ingest/keys", &asked);
+        let answer = answer.expect(201).json();
+        format!(
+            "{}/{}",
+            stage.ingest,
+            answer["key"].as_str().expect("a key")
+        )
+    });
+    let come = |at: usize| publish(&feed(), &["-c", "copy"], &addresses[at]);
+    let has_the_air = |at: usize| {
+        stage.controller.wait("main", names[at], SOON, |status| {
+            status["on_air"]["item"] == names[at]
+        });
+    };
+    let is_ready = |at: usize| {
+        let is = |status: &Value| status["live_inputs"][at]["state"] == "ready";
+        stage.controller.wait("main", "ready", SOON, is);
+    };
+    let mut third = come(2);
+    has_the_air(2);
+    let mut first = come(0);
+    has_the_air(0);
+    let mut second = come(1);
+    is_ready(1);
+    assert_eq!(stage.controller.status("main")["on_air"]["item"], names[0]);
+    first.kill();
+    has_the_air(1);
+    second.kill();
+    has_the_air(2);
+    let _second = come(1);
+    has_the_air(1);
+    let _first = come(0);
+    has_the_air(0);
+    third.kill();
     stage.controller.stop("main");
     stage.assert_seamless();
 }

@@ -1,11 +1,7 @@
 //! What cannot go on air is told by name, and the air is untouched.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use e2e::controller::repository;
 use e2e::encoder::{Encoder, Media};
-use e2e::media::{self, Clip};
 use e2e::process::{self, Child};
 use e2e::wait;
 use serde_json::json;
@@ -123,81 +119,4 @@ fn hevc_of_a_real_encoder_is_refused_by_name() {
     assert_programme(&stage, "HEVC");
     stage.controller.stop("main");
     stage.assert_seamless();
-}
-
-/// The feed once more, in another size.
-fn other_size() -> PathBuf {
-    let clip = Clip {
-        name: "other-size.flv",
-        seconds: 12.0,
-        size: (854, 480),
-        b_frames: 0,
-        gop: 30,
-        ..Clip::default()
-    };
-    clip.file()
-}
-
-/// Media from the keyframe at this second on, for so many seconds, moved to `at_ms`.
-fn piece(media: &[Media], from_s: u32, length_s: u32, at_ms: u32) -> Vec<Media> {
-    let begin = media
-        .iter()
-        .filter(|one| one.is_keyframe())
-        .find(|one| one.ms >= from_s * 1_000)
-        .expect("a keyframe")
-        .ms;
-    let within =
-        |one: &&Media| !one.is_header() && (begin..begin + length_s * 1_000).contains(&one.ms);
-    let moved = |one: &Media| Media {
-        ms: one.ms - begin + at_ms,
-        ..one.clone()
-    };
-    media.iter().filter(within).map(moved).collect()
-}
-
-#[test]
-fn late_sound_a_clock_that_jumps_and_another_size_are_one_session() {
-    let stage = Stage::new();
-    let (feed, other) = (Media::of(&feed()), Media::of(&other_size()));
-    let headers = |media: &[Media]| -> Vec<Media> {
-        media
-            .iter()
-            .filter(|one| one.is_header())
-            .cloned()
-            .collect()
-    };
-    let mut encoder = Encoder::connect(&stage.ingest, &stage.key);
-    // Sound begins after three seconds.
-    let (video, audio): (Vec<_>, Vec<_>) = headers(&feed).into_iter().partition(Media::is_video);
-    video.iter().for_each(|header| encoder.send(header));
-    let mut mute = piece(&feed, 0, 3, 0);
-    mute.retain(Media::is_video);
-    encoder.play(&mute);
-    stage.wait_kind("live");
-    audio.iter().for_each(|header| encoder.send(header));
-    encoder.play(&piece(&feed, 3, 2, 3_000));
-    // Forward by minutes, and back.
-    encoder.play(&piece(&feed, 5, 2, 400_000));
-    encoder.play(&piece(&feed, 7, 2, 1_000));
-    let status = stage.controller.status("main");
-    assert_eq!(status["on_air"]["kind"], "live", "{status:#}");
-    // Somebody turns the phone, in the middle of the feed.
-    headers(&other)
-        .iter()
-        .for_each(|header| encoder.send(header));
-    encoder.play(&piece(&other, 0, 8, 3_100));
-    let input = stage.wait_input("the other size is told", |input| input["copied"] == false);
-    assert!(
-        input["media"].as_str().unwrap_or("").contains("854x480"),
-        "{input:#}"
-    );
-    let is_seen = |log: &str| log.contains("the feed has changed its shape");
-    assert!(is_seen(&stage.controller.worker_log()));
-    stage.wait_kind("live");
-    drop(encoder);
-    stage.wait_kind("programme");
-    wait::observe(Duration::from_secs(1));
-    stage.controller.stop("main");
-    let report = e2e::viewer::Report::of(&stage.receiver.only_connection().messages);
-    report.assert_seamless(media::FPS);
 }

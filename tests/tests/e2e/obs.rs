@@ -140,9 +140,22 @@ fn an_obs_that_crashes_or_hangs_is_told_within_ten_seconds_and_started_three_tim
     let controller = setup
         .variable("OBS_RESTART_COMMAND", &command.display().to_string())
         .start();
-    wait_for(&controller, "OBS is connected", LIMIT, |obs| {
-        obs["state"] == "connected"
+    let connected = |what: &str| {
+        wait_for(&controller, what, LIMIT, |obs| obs["state"] == "connected");
+    };
+    connected("OBS is connected");
+
+    // Nothing of it is on air: who closes it has no use for it.
+    obs.signal(Signal::SIGINT);
+    wait::until("the end is told", LIMIT, || {
+        controller
+            .controller_log()
+            .contains("OBS was closed")
+            .then_some(())
     });
+    obs.start_again();
+    connected("it is back");
+    assert!(!runs.exists(), "it was to be started again");
 
     obs.signal(Signal::SIGSTOP);
     let status = wait_for(&controller, "the hang is told", TOLD, |obs| {
@@ -153,15 +166,20 @@ fn an_obs_that_crashes_or_hangs_is_told_within_ten_seconds_and_started_three_tim
         runs.exists().then_some(())
     });
     obs.signal(Signal::SIGCONT);
-    wait_for(&controller, "it is back", LIMIT, |obs| {
-        obs["state"] == "connected"
-    });
+    connected("it is back");
 
     obs.crash();
     let status = wait_for(&controller, "the crash is told", TOLD, |obs| {
         obs["state"] == "unreachable"
     });
     assert_eq!(status["error"]["type"], "obs_unreachable", "{status}");
+    let status = wait_for(&controller, "three restarts", 2 * LIMIT, |obs| {
+        obs["restarts"] == 3
+    });
+    assert_eq!(status["state"], "unreachable", "{status}");
+    let ran = std::fs::read_to_string(&runs).expect("the command's own count");
+    assert_eq!(ran.lines().count(), 3);
+    assert!(controller.controller_log().contains("for the last time"));
     obs.start_again();
     let status = wait_for(&controller, "it is back", LIMIT, |obs| {
         obs["state"] == "connected"

@@ -9,6 +9,9 @@ pub const GOP_S: u32 = 2;
 /// Threads of an encoder or decoder: it works ahead in bursts and must leave room for the outputs.
 pub const THREADS: &str = "2";
 
+/// Less than what a live feed has in hand, so that its picture goes on without sound; µs.
+const LIVE_INTERLEAVE_US: &str = "200000";
+
 /// Reordered pictures between two that are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reorder {
@@ -107,9 +110,12 @@ pub fn flv_to_stdout() -> Vec<String> {
     flv("0")
 }
 
-/// The same, each packet written at once.
+/// The same, each packet written at once, and none held back for longer than this while the other
+/// track is silent: by default FFmpeg waits ten seconds for sound that has stopped.
 pub fn live_flv_to_stdout() -> Vec<String> {
-    flv("1")
+    let mut args = strings(["-max_interleave_delta", LIVE_INTERLEAVE_US]);
+    args.extend(flv("1"));
+    args
 }
 
 fn flv(flush_packets: &str) -> Vec<String> {

@@ -10,7 +10,7 @@
 //! [`LiveBuffer`]. [`LiveInputs`] owns the tasks; dropping one ends its feed.
 //!
 //! - [`buffer`]: what arrived and was not aired.
-//! - `judge`: copied or transcoded, and why. `intake`: does it.
+//! - `judge`: copied or transcoded, and why. `intake`: does it. `steady`: the clock that a transcoder sees.
 //! - `publisher`: a feed of the ingest. `pull`: one that is fetched. [`door`]: where the controller
 //!   hands publishers over.
 
@@ -20,6 +20,7 @@ mod intake;
 mod judge;
 mod publisher;
 mod pull;
+mod steady;
 mod transcoder;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use storage::model::{ErrorReport, Job, JobSecrets, LiveInputConfig};
 use storage::secret::Secret;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -39,6 +41,7 @@ use self::door::Door;
 use self::publisher::Arrival;
 use super::SourceContext;
 use crate::ffmpeg::redact::Redactor;
+use crate::flv::Packet;
 
 /// Behind the newest packet of a feed that comes as it is made.
 const JITTER: Depth = Depth { jitter_ms: 300 };
@@ -312,6 +315,30 @@ impl Feed {
         facts.from = from;
         facts.media = None;
         facts.copied = None;
+    }
+
+    /// Media has arrived. A feed that comes slower than it plays is told, and that it does no more.
+    fn deliver(&self, packets: impl IntoIterator<Item = Packet>, now: Instant) {
+        let was_slow = self.buffer.is_slow();
+        self.buffer.push_all(packets, now);
+        let input = &self.name;
+        match (was_slow, self.buffer.is_slow()) {
+            (false, true) => {
+                let error = fault(
+                    "live_slow",
+                    "the feed comes slower than it plays".to_owned(),
+                    "lower the encoder's bit rate, or look for what holds it up: its CPU, the way here",
+                );
+                let (error_type, hint) = (&error.error_type, &error.hint);
+                tracing::warn!(input, error_type, hint, "{}", error.message);
+                self.facts().error = Some(error);
+            }
+            (true, false) => {
+                tracing::info!(input, "the feed comes as fast as it plays again");
+                self.facts().error = None;
+            }
+            (false, false) | (true, true) => {}
+        }
     }
 
     /// It ended, with an error when that was nobody's intention.

@@ -185,13 +185,15 @@ impl Item {
 mod tests {
     use super::*;
 
-    /// As version 1.20 answers.
+    /// What version 1.20.1 answered, and two more paths.
     const TODAY: &str = r#"{"itemCount":3,"pageCount":1,"items":[
-        {"name":"live/main/in","confName":"~^live/.+/in$","source":{"type":"rtmpConn","id":"a1"},
-         "ready":true,"readyTime":"2026-11-21T00:00:00Z","available":true,"availableTime":"2026-11-21T00:00:00Z",
-         "online":true,"onlineTime":"2026-11-21T00:00:00Z","tracks":["H264","MPEG-4 Audio"],
-         "tracks2":[{"codec":"H264","codecProps":{"width":1280,"height":720}},{"codec":"MPEG-4 Audio","codecProps":{}}],
-         "bytesReceived":10,"bytesSent":0,"inboundBytes":4711,"outboundBytes":0,"inboundFramesInError":0,"readers":[]},
+        {"name":"live/main/in","confName":"~^live/([a-z0-9][a-z0-9_-]{0,62})/in$","ready":true,
+         "readyTime":"2026-11-21T17:10:44.263698928Z","available":true,"availableTime":"2026-11-21T17:10:44.263698928Z",
+         "online":true,"onlineTime":"2026-11-21T17:10:44.263861249Z",
+         "source":{"type":"rtmpConn","id":"12762bca-2ccf-44e6-9185-d5de318db871"},"tracks":["H264","MPEG-4 Audio"],
+         "tracks2":[{"codec":"H264","codecProps":{"width":640,"height":360,"profile":"Baseline","level":"3"}},
+                    {"codec":"MPEG-4 Audio","codecProps":{"sampleRate":48000,"channelCount":2}}],
+         "readers":[],"inboundBytes":699848,"outboundBytes":0,"inboundFramesInError":0,"bytesReceived":699848,"bytesSent":0},
         {"name":"live/second/in","confName":"x","source":null,"ready":true,"available":true,"online":false,
          "tracks":[],"tracks2":[],"bytesReceived":0,"bytesSent":0,"readers":[]},
         {"name":"other","confName":"all_others","source":null,"ready":false,"tracks":[],"readers":[]}]}"#;
@@ -208,7 +210,7 @@ mod tests {
             .collect();
         assert_eq!(paths.len(), 2, "what is not ours is left out");
         assert!(paths[0].usable && !paths[1].usable, "a stand-in is no feed");
-        assert_eq!(paths[0].inbound_bytes, 4711);
+        assert_eq!(paths[0].inbound_bytes, 699_848);
         assert_eq!(paths[0].tracks, ["H264", "MPEG-4 Audio"]);
         let paths: Vec<_> = Page::read(OLD.as_bytes())
             .expect("a page")

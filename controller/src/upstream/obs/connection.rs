@@ -32,6 +32,7 @@ pub(super) struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     events: VecDeque<Event>,
     asked: u64,
+    closed: bool,
     /// What it is.
     pub(super) version: Version,
 }
@@ -117,6 +118,7 @@ impl Connection {
             socket,
             events: VecDeque::new(),
             asked: 0,
+            closed: false,
             version: Version {
                 obs: String::new(),
                 websocket: String::new(),
@@ -176,6 +178,11 @@ impl Connection {
         }
     }
 
+    /// Whether it has said that somebody closes it.
+    pub(super) fn was_closed(&self) -> bool {
+        self.closed
+    }
+
     async fn send(&mut self, text: String) -> Result<(), ObsError> {
         self.socket
             .send(Message::text(text))
@@ -187,7 +194,11 @@ impl Connection {
         loop {
             let message = self.socket.next().await.ok_or(ObsError::Closed)?;
             match message.map_err(|error| ObsError::Lost(Box::new(error)))? {
-                Message::Text(text) => return protocol::read(&text).map_err(ObsError::Malformed),
+                Message::Text(text) => {
+                    let message = protocol::read(&text).map_err(ObsError::Malformed)?;
+                    self.closed |= message == Incoming::Event(Event::Exiting);
+                    return Ok(message);
+                }
                 Message::Close(frame) => return Err(closed(frame.map(|frame| frame.code))),
                 // Pings are answered by the library.
                 _ => {}
@@ -234,7 +245,9 @@ impl ObsError {
                 "copy the password from Tools → WebSocket Server Settings → Show Connect Info into OBS_WEBSOCKET_PASSWORD"
             }
             Self::TooOld => "update OBS to 28 or newer",
-            Self::Silent { .. } => "OBS hangs, or shows a dialog that waits for an answer",
+            Self::Silent { .. } => {
+                "OBS hangs, shows a dialog that waits for an answer, or is older than 28"
+            }
             Self::Malformed(_) => "is OBS_WEBSOCKET_URL the address of OBS?",
             Self::Refused(_) => "see OBS's own log",
         }

@@ -72,6 +72,8 @@ pub(super) struct Takeover {
     started_at: Option<Instant>,
     /// OBS streams because it was told to.
     ours: bool,
+    /// When it was first looked at, and whether OBS streamed then.
+    first: Option<(Instant, bool)>,
 }
 
 // === impl Takeover ===
@@ -87,6 +89,7 @@ impl Takeover {
             awaiting_since: None,
             started_at: None,
             ours: false,
+            first: None,
         }
     }
 
@@ -108,6 +111,7 @@ impl Takeover {
     /// Looks at what is seen at `now`; the result is to be done in this order.
     pub(super) fn step(&mut self, now: Instant, seen: Seen) -> Vec<Act> {
         let mut acts = Vec::new();
+        let (first_at, streamed_first) = *self.first.get_or_insert((now, seen.streaming));
         let wanted = self.phase != Phase::Quiet;
         if seen.owner_on == wanted {
             self.otherwise_since = None;
@@ -118,6 +122,8 @@ impl Takeover {
                 self.phase = Phase::Wanted;
                 self.awaiting_since = Some(now);
                 self.started_at = None;
+                // A controller that began in the middle of a takeover takes it for its own.
+                self.ours |= streamed_first && since == Some(first_at);
                 acts.push(Act::TakeLive);
             } else {
                 self.phase = Phase::Quiet;
@@ -336,20 +342,32 @@ mod tests {
             ),
             []
         );
-        let seen = [
-            (0, LIVE),
-            (
-                10,
-                Seen {
-                    owner_on: false,
-                    ..LIVE
-                },
-            ),
-            (20, pushing),
-        ];
+        let live = Seen {
+            owner_on: false,
+            ..LIVE
+        };
+        let seen = [(0, LIVE), (10, live), (20, pushing)];
         assert_eq!(
             run(&mut takeover, Instant::now(), &seen),
             [(0, Act::TakeLive), (10, Act::TakeProgramme)]
+        );
+    }
+
+    #[test]
+    fn a_controller_that_begins_in_the_middle_of_a_takeover_ends_it_as_its_own() {
+        let mut takeover = Takeover::new(5 * SECOND);
+        let live = Seen {
+            owner_on: false,
+            ..LIVE
+        };
+        let seen = [(0, LIVE), (20, live), (26, OFF)];
+        assert_eq!(
+            run(&mut takeover, Instant::now(), &seen),
+            [
+                (5, Act::TakeLive),
+                (25, Act::TakeProgramme),
+                (25, Act::StopStream)
+            ]
         );
     }
 

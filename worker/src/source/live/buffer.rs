@@ -8,6 +8,7 @@
 //! breaks off between them would leave a hole.
 
 mod hold;
+mod speed;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use self::speed::Speed;
 use crate::flv::Packet;
 
 /// Media waiting for the air beyond what it was cut in with, ms.
@@ -79,6 +81,7 @@ struct Inner {
     shown_ms: Option<i64>,
     arrived: Option<Instant>,
     picture_arrived: Option<Instant>,
+    speed: Speed,
     feeds: u64,
     has_feed: bool,
     on_air: bool,
@@ -130,8 +133,9 @@ impl LiveBuffer {
             feed: inner.has_feed.then_some(inner.feeds),
             ready: inner.has_feed
                 && quiet_for(inner.arrived) < SILENT_AFTER
+                && !inner.speed.is_slow()
                 && inner.is_ready(self.depth),
-            carrying: inner.on_air && !blind && !dry,
+            carrying: inner.on_air && !blind && !dry && !inner.speed.is_slow(),
         }
     }
 
@@ -191,13 +195,21 @@ impl LiveBuffer {
         self.lock().has_feed
     }
 
+    /// Feed: whether it comes slower than it plays.
+    pub(super) fn is_slow(&self) -> bool {
+        self.lock().speed.is_slow()
+    }
+
     /// Feed: adds what arrived.
     pub(super) fn push_all(&self, packets: impl IntoIterator<Item = Packet>, now: Instant) {
         let mut inner = self.lock();
         for packet in packets {
             inner.arrived = Some(now);
-            let is_picture = matches!(packet, Packet::Video(_));
-            if inner.push(packet) && is_picture {
+            let picture_ms = packet.video().map(|video| video.dts_ms);
+            if let Some(ms) = picture_ms {
+                inner.speed.note(ms, now);
+            }
+            if inner.push(packet) && picture_ms.is_some() {
                 inner.picture_arrived = Some(now);
             }
         }
@@ -219,6 +231,7 @@ impl LiveBuffer {
 impl Inner {
     fn clear(&mut self) {
         (self.held, self.broken) = (false, false);
+        self.speed = Speed::default();
         self.packets.clear();
         (self.bytes, self.pictures) = (0, 0);
         (self.open, self.open_pictures) = (0, 0);

@@ -93,11 +93,11 @@ impl<'a> Intake<'a> {
                 } else if matches!(packet, Packet::Video(_)) {
                     return Ok(());
                 }
-                self.feed.buffer.push_all([packet], now);
+                self.feed.deliver([packet], now);
                 Ok(())
             }
             Mode::Copying => {
-                self.feed.buffer.push_all([packet], now);
+                self.feed.deliver([packet], now);
                 Ok(())
             }
             Mode::Transcoding(transcoder) => transcoder.take(packet),
@@ -118,6 +118,7 @@ impl<'a> Intake<'a> {
             let input = &self.feed.name;
             tracing::info!(input, "the feed has changed its shape");
             self.sample.begin_again();
+            self.begun = None;
             // First, so that a transcoder of the old shape adds nothing more.
             self.mode = Mode::Judging(self.sample.headers().collect());
             self.feed.buffer.restart();

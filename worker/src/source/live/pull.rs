@@ -18,7 +18,7 @@ use super::transcoder::{not_started, packets};
 use super::{Common, Feed, Order, fault};
 use crate::ffmpeg::live::{self, Address};
 use crate::ffmpeg::run::{self, Speaker};
-use crate::flv::FlvReader;
+use crate::flv::{FlvReader, Packet};
 
 /// From the start of FFmpeg to the first packet.
 const OPEN_LIMIT: Duration = Duration::from_secs(12);
@@ -31,6 +31,8 @@ const PAUSES_S: [f64; 4] = [1.0, 2.0, 4.0, 5.0];
 /// Pauses differ by so much either way, so that a server that comes back is not met by all at once.
 const SPREAD: f64 = 0.2;
 const READ_BYTES: usize = 64 << 10;
+/// Pictures in a row whose time does not move: FFmpeg lets none go back, so a clock that began again stands still.
+const STUCK_AFTER: u32 = 3;
 /// What FFmpeg says of a codec that cannot be copied into FLV.
 const NOT_COPYABLE: [&str; 2] = ["not compatible with flv", "not supported in container"];
 
@@ -39,7 +41,25 @@ struct Try {
     delivered: bool,
     /// Only a transcoding FFmpeg can read this feed.
     needs_transcoding: bool,
+    /// The server goes on with another feed.
+    began_again: bool,
     error: ErrorReport,
+}
+
+/// How reading it ended.
+#[derive(Default)]
+struct Read {
+    delivered: bool,
+    began_again: bool,
+    /// Where FFmpeg does not know why.
+    error: Option<ErrorReport>,
+}
+
+/// The time of the last picture, and how many in a row had it.
+#[derive(Default)]
+struct Clock {
+    last_ms: Option<i64>,
+    stood: u32,
 }
 
 /// Opens the feed at `url` again and again.
@@ -61,7 +81,7 @@ pub(super) async fn keep_pulling(
         tell(feed, &ended, failed);
         feed.facts().retry_count = failed;
         feed.over(Some(ended.error));
-        if !switches {
+        if !switches && !ended.began_again {
             wait(pause(failed, random()), &mut orders).await;
         }
     }
@@ -117,6 +137,7 @@ async fn one_try(
     let failed = |error| Try {
         delivered: false,
         needs_transcoding: false,
+        began_again: false,
         error,
     };
     let format = transcodes.then_some(common.format);
@@ -151,8 +172,8 @@ async fn one_try(
         true => DecodeTimes::Guessed,
         false => DecodeTimes::Sent,
     };
-    let (delivered, why) = read(common, feed, stdout, transcodes, decode_times).await;
-    let exit = match why {
+    let read = read(common, feed, stdout, transcodes, decode_times).await;
+    let exit = match read.error {
         None => timeout(END_LIMIT, child.wait()).await.ok(),
         Some(_) => None,
     };
@@ -163,48 +184,62 @@ async fn one_try(
     let needs_transcoding = tail
         .iter()
         .any(|line| NOT_COPYABLE.iter().any(|said| line.contains(said)));
-    let error = why.unwrap_or_else(|| {
+    let error = read.error.unwrap_or_else(|| {
         // What FFmpeg said of a feed that simply ended was not about its end.
         let said = tail.newest().filter(|_| exit != Some(ExitReason::Code(0)));
         unreachable(said.unwrap_or("the server ended the feed").to_owned())
     });
     Try {
-        delivered,
+        delivered: read.delivered,
         needs_transcoding,
+        began_again: read.began_again,
         error,
     }
 }
 
-/// Reads until the feed ends; whether anything came, and why it ended where FFmpeg does not know.
+/// Reads until the feed ends.
 async fn read(
     common: &Common,
     feed: &Arc<Feed>,
     mut stdout: ChildStdout,
     transcodes: bool,
     decode_times: DecodeTimes,
-) -> (bool, Option<ErrorReport>) {
+) -> Read {
     let mut reader = FlvReader::new();
     let mut intake = Intake::new(common, feed, decode_times);
+    let mut clock = Clock::default();
     let mut delivered = false;
+    let ended = |delivered, error| Read {
+        delivered,
+        error,
+        began_again: false,
+    };
     loop {
         let mut chunk = BytesMut::with_capacity(READ_BYTES);
         let limit = if delivered { SILENCE_LIMIT } else { OPEN_LIMIT };
         match timeout(limit, stdout.read_buf(&mut chunk)).await {
-            Err(_) => return (delivered, Some(silent(limit))),
-            Ok(Ok(0) | Err(_)) => return (delivered, None),
+            Err(_) => return ended(delivered, Some(silent(limit))),
+            Ok(Ok(0) | Err(_)) => return ended(delivered, None),
             Ok(Ok(_)) => reader.push(chunk.freeze()),
         }
         let packets = match packets(&mut reader) {
             Ok(packets) => packets,
-            Err(error) => return (delivered, Some(unreachable(error.to_string()))),
+            Err(error) => return ended(delivered, Some(unreachable(error.to_string()))),
         };
         for packet in packets {
             if !delivered {
                 delivered = true;
                 feed.buffer.begin();
             }
+            if decode_times == DecodeTimes::Sent && clock.stands_still(&packet) {
+                return Read {
+                    delivered,
+                    began_again: true,
+                    error: Some(began_again()),
+                };
+            }
             if let Err(error) = intake.take(packet, Instant::now()) {
-                return (delivered, Some(error));
+                return ended(delivered, Some(error));
             }
         }
         if transcodes {
@@ -259,6 +294,29 @@ fn unreachable(said: String) -> ErrorReport {
         said,
         "check the input's url and what publishes there; it is tried again by itself",
     )
+}
+
+fn began_again() -> ErrorReport {
+    fault(
+        "live_began_again",
+        "the server goes on with a feed whose clock has begun again".to_owned(),
+        "nothing: it is opened again at once",
+    )
+}
+
+// === impl Clock ===
+
+impl Clock {
+    fn stands_still(&mut self, packet: &Packet) -> bool {
+        let Packet::Video(video) = packet else {
+            return false;
+        };
+        self.stood = match self.last_ms.replace(video.dts_ms) == Some(video.dts_ms) {
+            true => self.stood + 1,
+            false => 0,
+        };
+        self.stood >= STUCK_AFTER
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::buffer::LiveBuffer;
+use super::steady::Steady;
 use super::{Common, Feed, fault};
 use crate::ffmpeg::live;
 use crate::ffmpeg::run::{self, Speaker};
@@ -70,7 +70,7 @@ impl Transcoder {
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = write(stdin, waiting, format) => {}
-                () = read(stdout, &feed.buffer) => {}
+                () = read(stdout, &feed) => {}
                 _heard = log => {}
             }
             child.kill_now();
@@ -109,7 +109,11 @@ async fn write(mut stdin: ChildStdin, mut waiting: mpsc::Receiver<Packet>, forma
     let mut writer = None;
     let mut pieces = Vec::new();
     let mut headers = Vec::new();
+    let mut steady = Steady::default();
     while let Some(packet) = waiting.recv().await {
+        let Some(packet) = steady.place(packet) else {
+            continue;
+        };
         let writer = match (&mut writer, packet.dts_ms()) {
             (Some(writer), _) => writer,
             // A header has no time: it goes with the first packet that has.
@@ -140,7 +144,7 @@ async fn write(mut stdin: ChildStdin, mut waiting: mpsc::Receiver<Packet>, forma
     }
 }
 
-async fn read(mut stdout: ChildStdout, buffer: &LiveBuffer) {
+async fn read(mut stdout: ChildStdout, feed: &Feed) {
     let mut reader = FlvReader::new();
     loop {
         let mut chunk = BytesMut::with_capacity(READ_BYTES);
@@ -149,7 +153,7 @@ async fn read(mut stdout: ChildStdout, buffer: &LiveBuffer) {
             Ok(_) => reader.push(chunk.freeze()),
         }
         match packets(&mut reader) {
-            Ok(packets) => buffer.push_all(packets, Instant::now()),
+            Ok(packets) => feed.deliver(packets, Instant::now()),
             Err(error) => {
                 tracing::error!(%error, "a transcoded feed cannot be read");
                 return;
