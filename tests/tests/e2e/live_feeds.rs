@@ -13,7 +13,7 @@ use e2e::rtmp::Message;
 use e2e::viewer::Report;
 use e2e::wait;
 
-use crate::live_stage::{SOON, Stage, feed};
+use crate::live_stage::{Stage, feed};
 
 /// The feed once more, in another size.
 fn other_size() -> PathBuf {
@@ -136,12 +136,10 @@ fn a_transcoded_feed_goes_on_although_its_clock_jumps_and_its_sound_stops() {
     let seen = connection.frames().filter(|message| {
         message.tag.track == Track::Video && (on_air..until).contains(&message.arrived)
     });
-    let (still, moving): (Vec<_>, Vec<_>) = seen.partition(|message| repeats(message));
-    let (still, moving) = (still.len(), moving.len());
-    assert!(
-        still * 4 < moving,
-        "{still} pictures stood still, {moving} did not"
-    );
+    let stood_still: Vec<bool> = seen.map(repeats).collect();
+    let still = stood_still.iter().filter(|still| **still).count();
+    let all = stood_still.len();
+    assert!(still * 5 < all, "{still} of {all} pictures stood still");
 }
 
 #[test]
@@ -160,12 +158,11 @@ fn a_feed_slower_than_it_plays_has_no_air_until_it_keeps_up() {
         encoder.play(&again);
     });
     stage.wait_kind("live");
-    let input = stage.wait_input("it is told", |input| input["error"]["type"] == "live_slow");
-    assert_eq!(input["on_air"], false, "{input:#}");
+    stage.wait_input("it is told", |input| input["error"]["type"] == "live_slow");
     stage.wait_kind("programme");
     assert!(!sender.is_finished(), "it is still there");
-    let status = stage.wait_kind("live");
-    assert!(status["live_inputs"][0]["error"].is_null(), "{status:#}");
+    stage.wait_kind("live");
+    stage.wait_input("it is told no more", |input| input["error"].is_null());
     sender.join().expect("an encoder");
     stage.controller.stop("main");
     stage.assert_seamless();

@@ -47,7 +47,6 @@ struct Try {
 }
 
 /// How reading it ended.
-#[derive(Default)]
 struct Read {
     delivered: bool,
     began_again: bool,
@@ -55,7 +54,7 @@ struct Read {
     error: Option<ErrorReport>,
 }
 
-/// The time of the last picture, and how many in a row had it.
+/// The time of the last picture, and how many more in a row had it.
 #[derive(Default)]
 struct Clock {
     last_ms: Option<i64>,
@@ -322,6 +321,25 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_ffmpeg_holds_is_told_from_one_that_trembles() {
+        let told = |times: &[i64]| {
+            let mut clock = Clock::default();
+            let pictures = times.iter().map(|ms| {
+                Packet::Video(crate::flv::VideoPacket {
+                    dts_ms: *ms,
+                    pts_ms: *ms,
+                    keyframe: false,
+                    payload: bytes::Bytes::new(),
+                })
+            });
+            let mut told = pictures.map(|picture| clock.stands_still(&picture));
+            told.any(|told| told)
+        };
+        assert!(!told(&[0, 33, 33, 67, 67, 67, 100]));
+        assert!(told(&[0, 33, 33, 33, 33]));
+    }
 
     #[test]
     fn pauses_grow_to_five_seconds_and_are_spread() {
