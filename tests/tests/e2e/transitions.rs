@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::controller::Setup;
 use e2e::media;
@@ -28,8 +28,10 @@ const A_WHILE: Duration = Duration::from_millis(1_500);
 const DARK: u8 = 64;
 const MIDDLE: u8 = 136;
 const LIGHT: u8 = 208;
-/// Tries at a transition: a machine that is too slow for one of them makes a cut, and says so.
-const TRIES: usize = 6;
+/// A machine that is too slow for a transition makes a cut of it, and says so: it is tried again for so long.
+const PATIENCE: Duration = Duration::from_secs(200);
+/// Of programme and feed, seconds: neither begins anew within a test, where a feed has a hole.
+const LENGTH_S: u32 = 300;
 pub(crate) const LED_OVER: &str = "a transition leads over";
 pub(crate) const CUT_INSTEAD: &str = "a cut instead of a transition";
 
@@ -39,14 +41,15 @@ struct Stage {
     orders: TempDir,
     on_air: stage::Stage,
     recorder: Option<Nginx>,
+    begun: Instant,
     _publisher: Child,
 }
 
 impl Stage {
     /// With transitions of that kind, rendered by this FFmpeg.
     fn new(ffmpeg: &Path, kind: &str) -> Self {
-        let programme = media::grey("programme.mp4", DARK, 440, 120);
-        let feed = media::grey("feed.flv", LIGHT, 1_200, 120);
+        let programme = media::grey("programme.mp4", DARK, 440, LENGTH_S);
+        let feed = media::grey("feed.flv", LIGHT, 1_200, LENGTH_S);
         let folder = media::folder(&[("programme.mp4", &programme)]);
         picture(&folder.path().join("between.png"), MIDDLE);
         let (receiver, recorder) = (Receiver::start(), Nginx::start());
@@ -68,6 +71,7 @@ impl Stage {
             orders,
             on_air,
             recorder,
+            begun: Instant::now(),
             _publisher: publisher,
         }
     }
@@ -96,8 +100,13 @@ impl Stage {
         wait::observe(A_WHILE);
     }
 
-    fn said(&self, what: &str) -> usize {
-        self.on_air.controller.worker_log().matches(what).count()
+    /// Whether it can be tried once more.
+    fn has_time(&self) -> bool {
+        self.begun.elapsed() < PATIENCE
+    }
+
+    fn log(&self) -> Log {
+        Log(self.on_air.controller.worker_log())
     }
 
     /// Stops; what the viewer saw, who had one unbroken session.
@@ -109,6 +118,54 @@ impl Stage {
         let mut recordings = recorder.recordings();
         assert_eq!(recordings.len(), 1, "one session");
         recordings.remove(0)
+    }
+}
+
+/// What the worker has said.
+struct Log(String);
+
+impl Log {
+    fn lines(&self) -> impl Iterator<Item = Value> {
+        self.0
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+    }
+
+    fn said(&self, message: &str) -> usize {
+        self.lines()
+            .filter(|line| line["message"] == message)
+            .count()
+    }
+
+    /// Transitions of that kind that were aired.
+    fn led_over(&self, kind: &str) -> usize {
+        let led = self.lines().filter(|line| {
+            let of_kind = line["kind"].as_str();
+            line["message"] == LED_OVER && of_kind.is_some_and(|it| it.eq_ignore_ascii_case(kind))
+        });
+        led.count()
+    }
+
+    /// Whether a cut was made instead, to there, for that reason.
+    fn tells(&self, to: &str, reason: &str) -> bool {
+        self.lines().any(|line| {
+            line["message"] == CUT_INSTEAD && line["to"] == to && line["reason"] == reason
+        })
+    }
+
+    /// How often something else than before took the air, once the programme had it; an item that follows
+    /// another is the same.
+    fn changes(&self) -> usize {
+        let shown = self
+            .lines()
+            .filter_map(|line| match line["message"].as_str()? {
+                "on air" => Some(DARK),
+                "the slate is on air" => Some(MIDDLE),
+                "live is on air" => Some(LIGHT),
+                _ => None,
+            });
+        let shown: Vec<u8> = shown.skip_while(|shade| *shade != DARK).collect();
+        shown.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 }
 
@@ -154,7 +211,7 @@ fn ffmpeg_with_orders(directory: &Path, ffmpeg: &Path) -> PathBuf {
     let text = format!(
         "#!/bin/sh\n\
          case \"$*\" in *filter_complex*)\n\
-         case \"$(cat {}/order 2>/dev/null)\" in fail) exit 1;; slow) sleep 20;; esac;;\n\
+         case \"$(cat {}/order 2>/dev/null)\" in fail) exit 1;; slow) sleep 60;; esac;;\n\
          esac\n\
          exec {} \"$@\"\n",
         directory.display(),
@@ -221,6 +278,10 @@ impl Changes {
             let Some(now) = shade(*value).filter(|_| stands) else {
                 continue;
             };
+            if last.is_none() && now != DARK {
+                // The slate, until the programme is there.
+                continue;
+            }
             if let Some((from, before)) = last.filter(|(_, before)| *before != now) {
                 let between = &light[from + 1..at];
                 let (dark, bright) = (luma(now.min(before)), luma(now.max(before)));
@@ -256,37 +317,30 @@ fn luma(shade: u8) -> f64 {
 
 #[test]
 fn takeovers_are_faded_dipped_and_mixed() {
+    const KINDS: [&str; 3] = ["dip", "crossfade", "fade"];
     let stage = Stage::new(Path::new("ffmpeg"), "cut");
     if stage.recorder.is_none() {
         return skipped("nginx with its RTMP module is not installed");
     }
-    let mut made = Vec::new();
-    for kind in ["dip", "crossfade", "fade"] {
+    for kind in KINDS {
         stage.set(kind);
-        let before = stage.said(LED_OVER);
-        for _ in 0..TRIES {
+        while stage.log().led_over(kind) < 2 && stage.has_time() {
             stage.take("live");
             stage.take("programme");
-            if stage.said(LED_OVER) >= before + 2 {
-                break;
-            }
         }
-        made.push(stage.said(LED_OVER) - before);
     }
-    let missed = stage.said(CUT_INSTEAD);
-    assert!(
-        made.iter().all(|made| *made >= 2),
-        "{made:?}\n{}",
-        stage.on_air.controller.worker_log()
-    );
     let recording = stage.recording();
+    let log = stage.log();
+    let made = KINDS.map(|kind| log.led_over(kind));
+    assert!(made.iter().all(|made| *made >= 2), "{made:?}\n{}", log.0);
     let changes = Changes::of(&light(&recording));
     assert_eq!(
         (changes.dips, changes.mixes),
         (made[0], made[1]),
         "{changes:?} {made:?}"
     );
-    assert_eq!(changes.cuts, made[2] + missed, "{changes:?} {made:?}");
+    let seen = changes.dips + changes.mixes + changes.cuts;
+    assert_eq!(seen, log.changes(), "{changes:?} {made:?}\n{}", log.0);
     let loudness = loudness(&recording);
     let quiet = |values: &&[f64]| values[0] > -30.0 && values[1] <= -30.0;
     let falls = loudness.windows(2).filter(quiet).count();
@@ -306,24 +360,22 @@ fn by_slate_and_card(version: &str, kind: &str) -> Option<Changes> {
         return None;
     }
     let mut led = [0; WAYS.len()];
-    for _ in 0..TRIES {
+    while led.contains(&0) && stage.has_time() {
         for (way, led) in WAYS.iter().zip(&mut led) {
-            let before = stage.said(LED_OVER);
+            let before = stage.log().said(LED_OVER);
             stage.take(way);
-            *led += stage.said(LED_OVER) - before;
-        }
-        if led.iter().all(|led| *led > 0) {
-            break;
+            *led += stage.log().said(LED_OVER) - before;
         }
     }
-    let missed = stage.said(CUT_INSTEAD);
-    let log = stage.on_air.controller.worker_log();
-    assert!(led.iter().all(|led| *led > 0), "{led:?}\n{log}");
-    let changes = Changes::of(&light(&stage.recording()));
+    let recording = stage.recording();
+    let log = stage.log();
+    assert!(!led.contains(&0), "{led:?}\n{}", log.0);
+    let changes = Changes::of(&light(&recording));
     assert_eq!(
         (changes.dips + changes.mixes, changes.cuts),
-        (led.iter().sum(), missed),
-        "{changes:?} {led:?}"
+        (led.iter().sum(), log.changes() - log.said(LED_OVER)),
+        "{changes:?} {led:?}\n{}",
+        log.0
     );
     Some(changes)
 }
@@ -347,24 +399,36 @@ fn ffmpeg_9_dips_to_slate_and_card() {
 #[test]
 fn an_ffmpeg_that_fails_or_is_slow_makes_a_cut_of_it() {
     let stage = Stage::new(Path::new("ffmpeg"), "dip");
+    let mut asked = 0;
     for (order, why) in [
         ("fail", "FFmpeg rendered nothing"),
         ("slow", "FFmpeg was not done in time"),
     ] {
-        let before = stage.said(CUT_INSTEAD);
         stage.order(order);
-        stage.take("live");
-        stage.take("programme");
-        let log = stage.on_air.controller.worker_log();
-        assert_eq!(stage.said(CUT_INSTEAD), before + 2, "{log}");
-        assert!(log.contains(why), "{log}");
+        // A busy machine has other reasons, too: a failure that comes late, a feed that was not there.
+        while !stage.log().tells("live", why) {
+            assert!(stage.has_time(), "{}", stage.log().0);
+            for what in ["live", "programme"] {
+                stage.take(what);
+                asked += 1;
+            }
+        }
     }
-    assert_eq!(stage.said(LED_OVER), 0);
-    let controller = &stage.on_air.controller;
+    let log = stage.log();
+    assert_eq!(log.said(LED_OVER), 0, "{}", log.0);
+    let told = log.said(CUT_INSTEAD);
     assert!(
-        controller.ffmpegs("filter_complex").is_empty(),
-        "none is left behind"
+        (asked / 2..=asked).contains(&told),
+        "of {asked} {told}: {}",
+        log.0
     );
+    let controller = &stage.on_air.controller;
+    wait::until("none is left behind", SOON, || {
+        controller
+            .ffmpegs("filter_complex")
+            .is_empty()
+            .then_some(())
+    });
     controller.stop("main");
     let connection = stage.on_air.receiver().only_connection();
     Report::of(&connection.messages).assert_seamless(media::FPS);
