@@ -206,15 +206,8 @@ async fn bring_in(
                 "the stream has no schedule yet: give it one with a timezone by PUT /streams/{id}",
             ));
         };
-        let list = import::read(query.format, body).map_err(|problems| {
-            let message = format!(
-                "the list has {} problem(s); nothing was changed",
-                problems.len()
-            );
-            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", message)
-                .with_problems(problems)
-        })?;
-        let (blocks, keys) = list.write_to(schedule, query.block.as_deref())?;
+        let list = import::read(query.format, body).map_err(import::refused)?;
+        let (blocks, keys) = list.write_to(schedule, query.block.as_deref(), Timestamp::now())?;
         let text = serde_json::to_vec(&config).expect("a configuration is JSON");
         tries += 1;
         match registry.edit_config(id, before, &text).await {

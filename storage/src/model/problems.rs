@@ -16,6 +16,7 @@ use programme::{FormatChoice, ItemSpec, Order, Programme, StreamFormat};
 use serde::{Deserialize, Serialize};
 
 use self::fields::{Fields, Notes};
+pub use self::schedule::label;
 use super::config::CONFIG_VERSION;
 use super::{
     DestinationConfig, RetryConfig, SlateConfig, StreamConfig, StreamConfigFile, StreamId,

@@ -1,15 +1,22 @@
 //! Lists of items as other programs write them, every bad line by its number. Pure.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use programme::{Block, ItemAbout, ItemSpec, OnEnd, Order, Schedule, WallTime};
 use serde::Deserialize;
 use serde_json::Value;
 use storage::media::key;
-use storage::model::problems::Problem;
+use storage::model::problems::{Problem, label};
 use utoipa::ToSchema;
 
 use super::ApiError;
+
+/// Blocks that were brought in for a day so long past are let go of: they would add up.
+const KEPT_DAYS: i64 = 7;
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -64,11 +71,12 @@ pub(super) fn read(format: Format, text: &[u8]) -> Result<List, Vec<Problem>> {
 }
 
 impl List {
-    /// Writes it into `schedule`; the names of the blocks, and all keys.
+    /// Writes it into `schedule`, `now`; the names of the blocks, and all keys.
     pub(super) fn write_to(
         self,
         schedule: &mut Schedule,
         block: Option<&str>,
+        now: Timestamp,
     ) -> Result<(Vec<String>, Vec<String>), ApiError> {
         match (self, block) {
             (Self::Items(items), Some(name)) => {
@@ -89,7 +97,7 @@ impl List {
                 schedule.blocks[at].items = specs(&items);
                 Ok((vec![name.to_owned()], keys(&items)))
             }
-            (Self::Day(day), None) => Ok(day.write_to(schedule)),
+            (Self::Day(day), None) => day.write_to(schedule, now),
             (Self::Items(_), None) => Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "block_not_named",
@@ -105,18 +113,33 @@ impl List {
 }
 
 impl Day {
-    fn write_to(self, schedule: &mut Schedule) -> (Vec<String>, Vec<String>) {
-        // What a person has given a name of their own for this date stays.
-        let of_import = format!("{} ", self.date);
-        schedule
-            .blocks
-            .retain(|block| block.date != Some(self.date) || !block.name.starts_with(&of_import));
+    fn write_to(
+        self,
+        schedule: &mut Schedule,
+        now: Timestamp,
+    ) -> Result<(Vec<String>, Vec<String>), ApiError> {
+        let zone = TimeZone::get(&schedule.timezone).unwrap_or(TimeZone::UTC);
+        let today = zone.to_datetime(now).date();
+        // What began yesterday may end today.
+        if self.date < today.saturating_sub(1.day()) {
+            let message = format!("is past, and would never air: today is {today}");
+            return Err(refused(vec![problem("date", message)]));
+        }
+        let kept_from = today.saturating_sub(KEPT_DAYS.days());
+        let named = names_allowed(schedule);
+        // What a person has given a name of their own stays.
+        schedule.blocks.retain(|block| {
+            let Some(date) = block.date.filter(|date| is_of_import(&block.name, *date)) else {
+                return true;
+            };
+            date != self.date && (date >= kept_from || named.contains(&block.name))
+        });
         let ends: Vec<WallTime> = self.parts.iter().skip(1).map(|(at, _)| *at).collect();
         let ends = ends.into_iter().chain([self.until]);
         let (mut names, mut all) = (Vec::new(), Vec::new());
         for ((from, items), to) in self.parts.iter().zip(ends) {
             note_titles(schedule, items);
-            let name = format!("{of_import}{from}");
+            let name = name_of(self.date, *from);
             schedule.blocks.push(Block {
                 name: name.clone(),
                 days: Vec::new(),
@@ -133,8 +156,36 @@ impl Day {
             names.push(name);
             all.extend(keys(items));
         }
-        (names, all)
+        Ok((names, all))
     }
+}
+
+/// The answer to a list with these problems.
+pub(super) fn refused(problems: Vec<Problem>) -> ApiError {
+    let message = format!(
+        "the list has {} problem(s); nothing was changed",
+        problems.len()
+    );
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_list", message).with_problems(problems)
+}
+
+/// Of a block that is made of a part of a day.
+fn name_of(date: Date, from: WallTime) -> String {
+    format!("{date} {from}")
+}
+
+/// Whether a block of that date has such a name; its times may have been changed since.
+fn is_of_import(name: &str, date: Date) -> bool {
+    let rest = name.strip_prefix(&format!("{date} "));
+    rest.is_some_and(|rest| rest.parse::<WallTime>().is_ok())
+}
+
+/// Blocks that the metadata speaks of: without them it would be wrong.
+fn names_allowed(schedule: &Schedule) -> BTreeSet<String> {
+    let all = schedule.metadata.values();
+    all.filter_map(|about| about.allowed_blocks.clone())
+        .flatten()
+        .collect()
 }
 
 fn specs(items: &[Item]) -> Vec<ItemSpec> {
@@ -169,16 +220,23 @@ fn lines(text: &str, extended: bool) -> Result<Vec<Item>, Vec<Problem>> {
                 .and_then(title_of)
                 .map(|title| title.trim().to_owned())
                 .filter(|title| !title.is_empty())
+                .map(|title| (number, title))
                 .or(title);
             continue;
         }
         if line.is_empty() {
             continue;
         }
-        let title = title.take();
+        let title: Option<(usize, String)> = title.take();
+        if let Some((number, title)) = &title
+            && let Err(message) = label(title)
+        {
+            problems.push(problem(line_at(*number), format!("the title {message}")));
+        }
+        let title = title.map(|(_, title)| title);
         match checked_key(line) {
             Ok(key) => items.push(Item { key, title }),
-            Err(message) => problems.push(problem(format!("line {}", number + 1), message)),
+            Err(message) => problems.push(problem(line_at(number), message)),
         }
     }
     if items.is_empty() && problems.is_empty() {
@@ -189,6 +247,10 @@ fn lines(text: &str, extended: bool) -> Result<Vec<Item>, Vec<Problem>> {
     } else {
         Err(problems)
     }
+}
+
+fn line_at(number: usize) -> String {
+    format!("line {}", number + 1)
 }
 
 /// What follows the first comma; of those in quotes, as in `-1 group="News, sport",Title`, none counts.
@@ -223,6 +285,7 @@ fn day(text: &str) -> Result<Day, Vec<Problem>> {
         .map_err(|error| vec![problem(format!("line {}", error.line()), error.to_string())])?;
     let mut problems = Vec::new();
     let date = value.get("date").and_then(Value::as_str);
+    let date = date.filter(|text| text.len() == "2026-12-24".len());
     let date = date.and_then(|text| text.parse::<Date>().ok());
     if date.is_none() {
         problems.push(problem("date", "must be a day as \"2026-12-24\""));
@@ -316,18 +379,25 @@ fn day_entry(entry: &Value, path: &str, problems: &mut Vec<Problem>) -> (Option<
             }
         }
     }
-    let at = text("at").and_then(|text| match text.parse::<WallTime>() {
-        Ok(at) => Some(at),
-        Err(error) => {
-            problems.push(problem(format!("{path}.at"), error.to_string()));
-            None
-        }
+    let at = text("at").and_then(|text| {
+        let at = text.parse::<WallTime>().map_err(|error| error.to_string());
+        let at = at.and_then(|at| match at.seconds() {
+            WallTime::DAY_S => {
+                Err("must be before 24:00: that is 00:00 of the next day".to_owned())
+            }
+            _ => Ok(at),
+        });
+        let note = |message| problems.push(problem(format!("{path}.at"), message));
+        at.map_err(note).ok()
     });
     let key = checked_key(text("key").unwrap_or_default()).unwrap_or_else(|message| {
         problems.push(problem(format!("{path}.key"), message));
         String::new()
     });
     let title = text("title").map(str::to_owned);
+    if let Some(Err(message)) = title.as_deref().map(label) {
+        problems.push(problem(format!("{path}.title"), message));
+    }
     (at, Item { key, title })
 }
 

@@ -154,13 +154,17 @@ fn item_about(fields: &mut Fields<'_>, blocks: &[Block]) -> ItemAbout {
         allowed.collect()
     });
     ItemAbout {
-        title: fields.optional_checked("title", text),
-        rating: fields.optional_checked("rating", text),
+        title: fields.optional_checked("title", label),
+        rating: fields.optional_checked("rating", label),
         allowed_blocks: allowed,
     }
 }
 
-fn text(text: &str) -> Result<(), String> {
+/// Whether this can be a title, a rating or the name of a block.
+///
+/// # Errors
+/// What it has to be instead.
+pub fn label(text: &str) -> Result<(), String> {
     let printable = !text.trim().is_empty() && !text.chars().any(char::is_control);
     if printable && text.chars().count() <= MAX_TEXT {
         Ok(())
@@ -177,7 +181,7 @@ fn block_name(name: &str) -> Result<(), String> {
             "must not be \"{ORDINARY}\": that is the time outside of blocks"
         ));
     }
-    text(name)
+    label(name)
 }
 
 fn time_zone(name: &str) -> Result<(), String> {

@@ -11,6 +11,11 @@ fn schedule() -> Schedule {
     .expect("a schedule")
 }
 
+/// In UTC it is the 23rd still.
+fn eve() -> Timestamp {
+    "2026-12-23T23:30:00Z".parse().expect("an instant")
+}
+
 fn problems(format: Format, text: &[u8]) -> Vec<String> {
     let problems = read(format, text).expect_err("problems");
     problems.iter().map(ToString::to_string).collect()
@@ -29,7 +34,7 @@ fn an_m3u_becomes_the_items_of_a_block() {
     let list = read(Format::M3u, text.as_bytes()).expect("a list");
     let mut schedule = schedule();
     let (names, keys) = list
-        .write_to(&mut schedule, Some("morning"))
+        .write_to(&mut schedule, Some("morning"), eve())
         .expect("written");
     assert_eq!(
         (names, keys),
@@ -58,6 +63,15 @@ fn each_bad_line_is_told_by_its_number() {
         "{found:#?}"
     );
     assert_eq!(problems(Format::Text, b"# nothing\n"), ["has no items"]);
+    let long = format!(
+        "#EXTINF:1,{}\na.mp4\n#EXTINF:1,\tb\tc\nb.mp4\n",
+        "x".repeat(201)
+    );
+    let found = problems(Format::M3u, long.as_bytes());
+    assert!(
+        found[0].starts_with("line 1: the title must") && found[1].starts_with("line 3: "),
+        "{found:#?}"
+    );
     let latin = problems(Format::M3u, b"a.mp4\nb\xE4r.mp4\n");
     assert!(latin[0].starts_with("line 2: is not UTF-8"), "{latin:?}");
 }
@@ -70,7 +84,7 @@ fn the_playlist_of_a_day_becomes_blocks_of_that_date() {
     let mut schedule = schedule();
     for _ in 0..2 {
         let list = read(Format::Json, text.as_bytes()).expect("a list");
-        let (names, keys) = list.write_to(&mut schedule, None).expect("written");
+        let (names, keys) = list.write_to(&mut schedule, None, eve()).expect("written");
         assert_eq!(names, ["2026-12-24 18:00", "2026-12-24 20:15"]);
         assert_eq!(keys.len(), 3);
         assert_eq!(
@@ -87,10 +101,42 @@ fn the_playlist_of_a_day_becomes_blocks_of_that_date() {
 }
 
 #[test]
+fn days_that_are_long_past_do_not_add_up() {
+    let mut schedule = schedule();
+    schedule.timezone = "Pacific/Auckland".to_owned();
+    let mut import = |date: &str, now: &str| {
+        let text = format!(r#"{{"date": "{date}", "items": [{{"at": "18:00", "key": "a.mp4"}}]}}"#);
+        let list = read(Format::Json, text.as_bytes()).expect("a list");
+        let now = now.parse().expect("an instant");
+        let written = list.write_to(&mut schedule, None, now);
+        written.map_err(|error| error.code().to_owned())?;
+        if date == "2026-12-15" {
+            let about = schedule.metadata.get_mut("films/").expect("known");
+            about.allowed_blocks = Some(vec!["2026-12-15 18:00".to_owned()]);
+        }
+        let names = schedule.blocks.iter().map(|b| b.name.clone());
+        Ok::<Vec<String>, String>(names.collect())
+    };
+    for date in ["2026-12-15", "2026-12-16", "2026-12-17"] {
+        import(date, "2026-12-15T12:00:00Z").expect("written");
+    }
+    // There it is the 24th already: one of the old ones is spoken of, one is just a week ago.
+    let names = import("2026-12-23", "2026-12-23T23:30:00Z").expect("written");
+    let kept = ["morning", "gala", "2026-12-15 18:00", "2026-12-17 18:00"];
+    assert_eq!(names, [&kept[..], &["2026-12-23 18:00"]].concat());
+    let past = import("2026-12-22", "2026-12-23T23:30:00Z");
+    assert_eq!(past, Err("invalid_list".to_owned()));
+    // What a person has named stays.
+    let names = import("2027-12-26", "2027-12-25T00:00:00Z").expect("written");
+    assert_eq!(names, [&kept[..3], &["2027-12-26 18:00"]].concat());
+}
+
+#[test]
 fn everything_wrong_with_a_day_is_told() {
     let text = r#"{"date": "24.12.", "until": 5, "day": 1, "items": [
         {"key": "a.mp4"}, {"at": "20:00", "key": ""}, {"at": "19:00", "key": "b.mp4"},
-        {"at": "25:00", "key": "c.mp4"}, 7, {"key": 1, "length": 2}]}"#;
+        {"at": "25:00", "key": "c.mp4"}, 7, {"key": 1, "length": 2}, {"key": "d.mp4", "title": ""},
+        {"at": "24:00", "key": "e.mp4"}]}"#;
     let found = problems(Format::Json, text.as_bytes());
     for path in [
         "date: ",
@@ -103,6 +149,8 @@ fn everything_wrong_with_a_day_is_told() {
         "items[4]: ",
         "items[5].key: ",
         "items[5].length: ",
+        "items[6].title: ",
+        "items[7].at: ",
     ] {
         assert!(
             found.iter().any(|p| p.starts_with(path)),
@@ -122,6 +170,13 @@ fn everything_wrong_with_a_day_is_told() {
     for (next_day, same_day) in [("02:00", "22:01"), ("20:00", "24:00")] {
         assert!(until(next_day).is_ok() && until(same_day).is_ok());
     }
+    for date in ["20261224", "2026-12-24T20:00", "2026-02-30"] {
+        let text = format!(r#"{{"date": "{date}", "items": [{{"at": "20:00", "key": "a.mp4"}}]}}"#);
+        assert!(
+            problems(Format::Json, text.as_bytes())[0].starts_with("date: "),
+            "{date}"
+        );
+    }
     assert!(problems(Format::Json, b"{\n  \"date\": }")[0].starts_with("line 2: "));
 }
 
@@ -130,9 +185,11 @@ fn a_list_needs_its_block_and_a_day_has_its_own() {
     let list = || read(Format::Text, b"a.mp4").expect("a list");
     let code = |error: ApiError| error.code().to_owned();
     let unknown = list()
-        .write_to(&mut schedule(), Some("evening"))
+        .write_to(&mut schedule(), Some("evening"), eve())
         .expect_err("unknown");
     assert_eq!(code(unknown), "unknown_block");
-    let unnamed = list().write_to(&mut schedule(), None).expect_err("unnamed");
+    let unnamed = list()
+        .write_to(&mut schedule(), None, eve())
+        .expect_err("unnamed");
     assert_eq!(code(unnamed), "block_not_named");
 }
