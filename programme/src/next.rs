@@ -184,10 +184,6 @@ impl Lineup {
         at: Timestamp,
         known: &dyn Fn(&ListedObject, &Position) -> Known,
     ) -> Option<Timestamp> {
-        let is_of_a_block = |at| match self.up_next(standing, at, known) {
-            Next::Item(item) => item.part != Part::Ordinary,
-            Next::Nothing { .. } => false,
-        };
         let (name, begins, filler) = match part {
             Part::Ordinary => {
                 // Ordinary time may have begun a moment early, and is not left early.
@@ -198,7 +194,7 @@ impl Lineup {
                     (Some(_), None) => due.ends,
                     (Some(_), Some(_)) => at,
                 };
-                return Some(change).filter(|change| is_of_a_block(*change));
+                return Some(change).filter(|at| self.is_of_a_block(standing, *at, known));
             }
             Part::Block {
                 name,
@@ -220,6 +216,36 @@ impl Lineup {
                 .is_some_and(|index| blocks[index].name == *name);
         let ends = if is_its_time { segment.ends } else { at };
         is_cut.then_some(ends)
+    }
+
+    /// Whether an item of `part` may begin at `at`: a block's in this airing of it, another when no block
+    /// has something to play.
+    pub fn is_due(
+        &self,
+        part: &Part,
+        standing: &Standing,
+        at: Timestamp,
+        known: &dyn Fn(&ListedObject, &Position) -> Known,
+    ) -> bool {
+        let Part::Block { name, begins, .. } = part else {
+            return !self.is_of_a_block(standing, at, known);
+        };
+        let due = self.due_at(at);
+        let block = due.block.zip(self.schedule());
+        due.begins == *begins
+            && block.is_some_and(|(index, schedule)| schedule.blocks[index].name == *name)
+    }
+
+    fn is_of_a_block(
+        &self,
+        standing: &Standing,
+        at: Timestamp,
+        known: &dyn Fn(&ListedObject, &Position) -> Known,
+    ) -> bool {
+        match self.up_next(standing, at, known) {
+            Next::Item(item) => item.part != Part::Ordinary,
+            Next::Nothing { .. } => false,
+        }
     }
 
     fn up_next_in(

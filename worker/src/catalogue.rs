@@ -141,6 +141,16 @@ impl Catalogue {
         book.leaves(part, standing, at, Instant::now())
     }
 
+    /// Whether an item of `part` may begin at `at`, among those that can be `had`.
+    pub fn is_due(
+        &self,
+        part: &Part,
+        at: (&Standing, Timestamp),
+        had: &dyn Fn(&ListedObject) -> bool,
+    ) -> bool {
+        self.shared.lock().is_due(part, at, had, Instant::now())
+    }
+
     /// What is to be looked into for the block that begins next, and when that is.
     pub fn ahead(&self, at: Timestamp) -> Option<(Timestamp, Vec<ListedObject>)> {
         self.shared.lock().ahead(at)

@@ -365,3 +365,30 @@ fn an_item_leaves_the_air_when_another_list_has_its_time() {
         None
     );
 }
+
+#[test]
+fn what_waits_is_due_in_the_airing_it_was_opened_for_only() {
+    let keys = with_day(&["noon/x-60.mp4"]);
+    let of_noon = Part::Block {
+        name: "noon".to_owned(),
+        begins: at("2026-11-21T12:00:00Z"),
+        filler: false,
+    };
+    let full = lineup(noon(serde_json::json!({})), &keys);
+    let is_due = |lineup: &Lineup, part: &Part, now: &str| {
+        lineup.is_due(part, &Standing::new(1), at(now), &known)
+    };
+    for (now, of_block, ordinary) in [
+        ("2026-11-21T11:59:00Z", false, true),
+        ("2026-11-21T11:59:59Z", true, false),
+        ("2026-11-21T12:30:00Z", true, false),
+        ("2026-11-21T13:00:00Z", false, true),
+        ("2026-11-22T12:30:00Z", false, false),
+    ] {
+        assert_eq!(is_due(&full, &of_noon, now), of_block, "{now}");
+        assert_eq!(is_due(&full, &Part::Ordinary, now), ordinary, "{now}");
+    }
+    // The block has nothing: its time is the ordinary programme's.
+    let empty = lineup(noon(serde_json::json!({})), &DAY);
+    assert!(is_due(&empty, &Part::Ordinary, "2026-11-21T12:30:00Z"));
+}

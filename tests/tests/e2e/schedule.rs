@@ -1,11 +1,13 @@
 //! Blocks take the air at their times, in the one session.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use e2e::controller::{Setup, to_one};
-use e2e::media;
+use e2e::media::{self, Clip};
 use e2e::rtmp::Receiver;
-use e2e::viewer::Report;
+use e2e::viewer::{self, Report, Shown};
+use e2e::wait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -96,29 +98,89 @@ fn a_block_takes_the_air_on_time_and_gives_it_back() {
     Report::of(&connection.messages).assert_no_hole_over(Duration::from_millis(300));
 }
 
-#[test]
-fn a_schedule_that_is_taken_away_gives_the_air_back_at_once() {
-    let long = media::long();
-    let folder = media::folder(&[("day.mp4", &long), ("block.mp4", &long)]);
-    let receiver = Receiver::start();
+/// Short enough that what follows is opened at once.
+fn clip(name: &'static str) -> PathBuf {
+    let clip = Clip {
+        name,
+        seconds: 18.0,
+        gop: 30,
+        ..Clip::default()
+    };
+    clip.file()
+}
+
+/// All day long a block of two items.
+fn with_a_block(receiver: &Receiver) -> Value {
     let mut config = to_one(&receiver.url());
-    let day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let every_day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     config["programme"] = json!({
         "items": [{"key": "day.mp4"}],
         "schedule": {"timezone": "UTC", "blocks": [{
-            "name": "always", "days": day, "from": "00:00", "to": "24:00",
-            "items": [{"key": "block.mp4"}]}]},
+            "name": "always", "days": every_day, "from": "00:00", "to": "24:00",
+            "items": [{"key": "block.mp4"}, {"key": "never.mp4"}]}]},
     });
-    let setup = Setup::local(folder.path()).stream("main", config.clone());
+    config
+}
+
+#[test]
+fn a_schedule_that_is_taken_away_gives_the_air_back_at_once() {
+    let files = [media::long(), clip("block.mp4"), clip("never.mp4")];
+    let [day, block, never] = &files;
+    let folder = media::folder(&[("day.mp4", day), ("block.mp4", block), ("never.mp4", never)]);
+    let streams = ["main", "slate"].map(|stream| (stream, Receiver::start()));
+    let setup = streams
+        .iter()
+        .fold(Setup::local(folder.path()), |setup, (stream, receiver)| {
+            setup.stream(stream, with_a_block(receiver))
+        });
     let controller = setup.start();
-    controller.start("main");
-    controller.wait_on_air("main", "block.mp4", SOON);
-    config["programme"] = json!({"items": [{"key": "day.mp4"}]});
-    let answer = controller.call("PUT", "/streams/main", &config);
-    assert_eq!(answer.status, 200);
-    let status = controller.wait_on_air("main", "day.mp4", SOON);
-    assert_eq!(status["on_air"]["block"], Value::Null, "{status:#}");
-    assert_eq!(status["restarts"], 0);
-    controller.stop("main");
-    receiver.only_connection();
+    for (stream, _) in &streams {
+        controller.start(stream);
+    }
+    for (stream, _) in &streams {
+        controller.wait(stream, "what follows is opened", SOON, |status| {
+            let on_air = &status["on_air"];
+            on_air["item"] == "block.mp4" && on_air["position_s"].as_f64() > Some(2.0)
+        });
+    }
+    let take = |what: &str| {
+        let body = json!({ "take": what });
+        let answer = controller.call("POST", "/streams/slate/source", &body);
+        answer.expect(202);
+    };
+    take("slate");
+    controller.wait("slate", "the slate", SOON, |status| {
+        status["on_air"]["kind"] == "slate"
+    });
+    for (stream, receiver) in &streams {
+        let mut config = with_a_block(receiver);
+        config["programme"] = json!({"items": [{"key": "day.mp4"}]});
+        let answer = controller.call("PUT", &format!("/streams/{stream}"), &config);
+        assert_eq!(answer.status, 200);
+    }
+    wait::until("what is due is ready behind the slate", SOON, || {
+        let log = controller.worker_log();
+        log.contains("takes the place of what was left")
+            .then_some(())
+    });
+    take("programme");
+    let tags = files.map(|file| media::packets(&file));
+    for (stream, receiver) in &streams {
+        let status = controller.wait_on_air(stream, "day.mp4", SOON);
+        assert_eq!(status["on_air"]["block"], Value::Null, "{status:#}");
+        assert_eq!(status["restarts"], 0);
+        controller.stop(stream);
+        let messages = receiver.only_connection().messages;
+        Report::of(&messages).assert_seamless(media::FPS);
+        let shown = viewer::shown(&messages, &tags);
+        let mut order: Vec<usize> = shown.iter().map(|picture| picture.file).collect();
+        order.dedup();
+        // Not even for a moment what the block had next.
+        assert_eq!(order, [1, 0], "{stream}");
+        // Nor, behind the slate, what it had before.
+        let goes_on = |pair: &&[Shown]| pair[0].file == 1 && pair[1].file == 1;
+        let holes = shown.windows(2).filter(goes_on);
+        let longest_ms = holes.map(|pair| pair[1].air_ms - pair[0].air_ms).max();
+        assert!(longest_ms < Some(1_000), "{stream}: {longest_ms:?}");
+    }
 }

@@ -246,7 +246,7 @@ impl Playout {
     }
 
     /// By the schedule too it is next again, from this second on.
-    fn put_back(&mut self, item: &Item, at_s: f64) {
+    pub(super) fn put_back(&mut self, item: &Item, at_s: f64) {
         let position = item.position.clone();
         self.timetable
             .standing

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Playout;
 use super::items::Cursor;
-use super::slot::Item;
+use super::slot::{Item, Opened};
 use crate::catalogue::Notes;
 use crate::director::{Air, OPEN_AHEAD, Slot};
 use crate::source::{SourceContext, Unread};
@@ -23,6 +23,10 @@ use crate::source::{SourceContext, Unread};
 /// A turn is 40 ms; the schedule is asked less often.
 const CONSULT_EVERY: Duration = Duration::from_millis(500);
 
+/// When an item will have ended is known about as well as this.
+const ABOUT: SignedDuration = SignedDuration::from_secs(4);
+/// What follows sooner than this stays as it is: another might not be there in time.
+const TOO_LATE: Duration = Duration::from_secs(3);
 /// A plan may be as old as this, and a little older.
 const PLAN_AGE: Duration = Duration::from_secs(2);
 
@@ -121,10 +125,13 @@ impl Playout {
             return None;
         }
         let standing = &self.timetable.standing;
-        let sources = &self.sources;
-        let is_away = sources.reach().is_away();
-        let had = |object: &ListedObject| !is_away || sources.is_kept(object);
+        let had = |object: &ListedObject| self.can_be_had(object);
         self.catalogue.up_next_at(standing, self.changes_at(), &had)
+    }
+
+    /// While the store is away that is what is kept.
+    fn can_be_had(&self, object: &ListedObject) -> bool {
+        !self.sources.reach().is_away() || self.sources.is_kept(object)
     }
 
     /// Nothing is left of an item whose time is over.
@@ -136,11 +143,23 @@ impl Playout {
         }
     }
 
-    /// When the item on air will end or leave, as far as that is known; else now.
+    /// The item that has its time by the schedule: on air, or behind a slate or a live feed.
+    fn timed(&self) -> Option<&Item> {
+        let has_a_time = match self.air {
+            Air::Current | Air::Slate(_) => true,
+            Air::Live => self.live.beneath.is_some(),
+            Air::Nothing => false,
+        };
+        self.current.as_ref().filter(|_| has_a_time)
+    }
+
+    /// When the item on air, or left for a live feed, will end or leave, as far as that is known; else now.
     fn changes_at(&self) -> Timestamp {
         let now = Timestamp::now();
-        let current = self.current.as_ref().filter(|_| self.air == Air::Current);
-        let own = current.and_then(Item::remaining);
+        if let Air::Slate(_) = self.air {
+            return now;
+        }
+        let own = self.timed().and_then(Item::remaining);
         let left = match (own, self.timetable.left()) {
             (Some(own), Some(left)) => own.min(left),
             (Some(left), None) | (None, Some(left)) => left,
@@ -171,13 +190,14 @@ impl Playout {
     fn consult_schedule(&mut self) {
         let now = Timestamp::now();
         let standing = &self.timetable.standing;
-        let has_a_time = self.air == Air::Current || self.live.beneath.is_some();
-        let item = self.current.as_ref().filter(|_| has_a_time);
-        let leaves = item.and_then(|item| self.catalogue.leaves(&item.part, standing, now));
+        let leaves = self
+            .timed()
+            .and_then(|item| self.catalogue.leaves(&item.part, standing, now));
         if leaves != self.timetable.leaves {
             self.timetable.leaves = leaves;
             self.plan = None;
         }
+        self.let_go_of_what_is_not_due();
         if let Some(item) = &self.current
             && let Some(length_s) = item.source.duration_s()
         {
@@ -197,6 +217,47 @@ impl Playout {
                 _task: AbortOnDropHandle::new(task),
             });
         }
+    }
+
+    /// What waits was opened for another time than the one that it will get: the schedule was changed
+    /// meanwhile, or something else had the air. By the schedule its turn is then.
+    fn let_go_of_what_is_not_due(&mut self) {
+        let Some(item) = self.timed().filter(|_| !self.transit.is_preparing()) else {
+            return;
+        };
+        let stays = match self.air {
+            Air::Current => item.remaining().is_none_or(|left| left < TOO_LATE),
+            // When it goes on, and what follows it then, is not known.
+            Air::Slate(_) => self.timetable.left() != Some(Duration::ZERO),
+            Air::Live | Air::Nothing => false,
+        };
+        if stays {
+            return;
+        }
+        if self.next.as_ref().is_none_or(|item| self.is_due(item)) {
+            return;
+        }
+        if let Some(item) = self.next.take() {
+            tracing::info!(item = %item.object.key, "let go of: the schedule has something else then");
+            self.put_back(&item, item.source.start_s());
+            self.plan = None;
+            self.close(item);
+        }
+    }
+
+    /// Whether an item that waits may begin when its turn comes.
+    fn is_due(&self, item: &Item) -> bool {
+        let begins = self.changes_at();
+        let around = [
+            begins.checked_sub(ABOUT),
+            Ok(begins),
+            begins.checked_add(ABOUT),
+        ];
+        let standing = &self.timetable.standing;
+        let had = |object: &ListedObject| self.can_be_had(object);
+        let mut around = around.iter().flatten();
+        item.opened != Opened::Afresh
+            || around.any(|at| self.catalogue.is_due(&item.part, (standing, *at), &had))
     }
 
     /// Before another item takes the air: the ordinary programme goes on here when a block took it.

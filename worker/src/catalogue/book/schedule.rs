@@ -60,6 +60,22 @@ impl Book {
         }
     }
 
+    /// Whether an item of `part` may begin at `at`, among those that can be `had`; without a schedule
+    /// only one of the programme itself.
+    pub fn is_due(
+        &self,
+        part: &Part,
+        (standing, at): (&Standing, Timestamp),
+        had: &dyn Fn(&ListedObject) -> bool,
+        now: Instant,
+    ) -> bool {
+        let known = |object: &ListedObject, _: &Position| self.known(object, had, now);
+        match &self.lineup {
+            Some(lineup) => lineup.is_due(part, standing, at, &known),
+            None => self.playlist.is_none() || *part == Part::Ordinary,
+        }
+    }
+
     /// What is to be looked into for the block that begins next, and when that is.
     pub fn ahead(&self, at: Timestamp) -> Option<(Timestamp, Vec<ListedObject>)> {
         let lineup = self.lineup.as_ref()?;

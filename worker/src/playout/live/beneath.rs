@@ -57,30 +57,31 @@ impl Playout {
             && beneath.is_some_and(|beneath| now >= beneath.left + SHORT_LIVE)
     }
 
-    /// Keeps ready what is to follow a live feed.
+    /// Keeps ready what is to follow a live feed; behind a slate too what is due by the schedule.
     pub(in crate::playout) fn mind_beneath(&mut self, now: Instant) {
-        let Some(beneath) = &self.live.beneath else {
-            return;
-        };
-        if self.transit.is_preparing() {
+        if self.transit.is_preparing() || !matches!(self.air, Air::Live | Air::Slate(_)) {
             return;
         }
-        let was_long = now >= beneath.left + SHORT_LIVE;
-        let begins_again =
-            was_long && self.job.config.live.resume == Resume::Item && !beneath.begun_again;
-        if self.is_over() {
-            if self.next.is_none() {
-                self.open_next(now);
-            }
-        } else if begins_again {
+        let is_over = self.is_over();
+        if is_over && self.next.is_none() {
+            self.open_next(now);
+        }
+        if !is_over && self.begins_again(now) {
             self.begin_again(now);
         }
-        if self.air == Air::Live {
+        // What else stands behind a slate is the director's matter.
+        if is_over || self.air == Air::Live {
             self.replace_current(now);
         }
         if self.goes_on_beneath(now) {
             self.go_on_beneath(now);
         }
+    }
+
+    fn begins_again(&self, now: Instant) -> bool {
+        let is_long = |beneath: &Beneath| !beneath.begun_again && now >= beneath.left + SHORT_LIVE;
+        self.job.config.live.resume == Resume::Item
+            && self.live.beneath.as_ref().is_some_and(is_long)
     }
 
     /// By the schedule the interrupted item has had its time.
@@ -118,6 +119,7 @@ impl Playout {
             let from = beneath.next_from.take().unwrap_or(now);
             beneath.course = Some((from, next.source.start_s()));
         }
+        tracing::info!(item = %next.object.key, "takes the place of what was left, unseen");
         if let Some(before) = self.current.replace(next) {
             self.close(before);
         }
