@@ -22,6 +22,7 @@ mod orphan;
 mod process;
 pub mod request;
 mod restart;
+mod skips;
 mod spawn;
 mod state;
 pub mod status;

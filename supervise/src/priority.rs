@@ -1,17 +1,18 @@
 //! Who goes first where cores are short.
 //!
 //! ```text
-//!  -10  those who pass things on: controller and workers (a few per cent of a core)
-//!    0  who works on what is on air: FFmpeg that sends, decodes, encodes in time
+//!  -10  those who pass things on: the controller, and workers that are on air (a few per cent of a core)
+//!    0  who works on what is on air, or is getting ready for it: FFmpeg that sends, decodes, encodes in time;
+//!       workers that are starting
 //!   +5  what is read ahead with an encoder, and what only looks
 //! ```
 //! Without the first step an answer of the API, or a packet on its way, waits for its turn behind every
-//! FFmpeg that is being loaded. The service manager grants it (`Nice=` of the unit), or root may take it;
-//! without it, all are equal but the last.
+//! FFmpeg that is being loaded. The service manager grants it (`Nice=` and `LimitNICE=` of the unit), or root
+//! may take it; without it, all are equal but the last.
 
-use std::io;
+use std::{fs, io};
 
-use rustix::process::{getpriority_process, setpriority_process};
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 use crate::command::Priority;
 
@@ -22,12 +23,16 @@ const USUAL: i32 = 0;
 /// A third of the share of a usual process.
 const BACKGROUND: i32 = 5;
 
-/// Puts this process before those of usual priority, if it may and nobody has given it another.
-/// Threads started before keep theirs, so it is called first of all.
+/// Puts this process before those of usual priority, if it may and nobody has given it another. To the
+/// kernel a priority is a thread's: those that are there have it from now on, and those that they start.
 pub fn lead() {
-    if getpriority_process(None) == Ok(USUAL) {
-        // Without the right to it, it goes on as it is.
-        let _as_before = setpriority_process(None, OURS);
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let ids = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
+    for thread in ids.filter_map(Pid::from_raw) {
+        if getpriority_process(Some(thread)) == Ok(USUAL) {
+            // Without the right to it, it goes on as it is.
+            let _as_before = setpriority_process(Some(thread), OURS);
+        }
     }
 }
 

@@ -134,6 +134,17 @@ pub fn signal(pid: i32, signal: Signal) {
     let _gone = kill(Pid::from_raw(pid), signal);
 }
 
+/// The niceness of each thread of a process.
+pub fn niceness(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let stats = threads.into_iter().flatten().flatten();
+    stats
+        .filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok())
+        // The name, which comes before, may hold anything: proc_pid_stat(5), field 19.
+        .filter_map(|stat| stat.rsplit_once(')')?.1.split(' ').nth(17)?.parse().ok())
+        .collect()
+}
+
 /// `128 + n` for a signal, like a shell.
 pub fn code(status: ExitStatus) -> i32 {
     status

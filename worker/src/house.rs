@@ -217,6 +217,7 @@ impl House {
         mut answering: Answering,
         shutdown: &Shutdown,
     ) -> WorkerExit {
+        let _leads = AbortOnDropHandle::new(tokio::spawn(lead(self.port.report.clone())));
         loop {
             match Box::pin(playout.run(&shutdown.token)).await {
                 Ended::Stopped => return self.close(answering, exit_code::STOPPED, None).await,
@@ -317,6 +318,14 @@ impl House {
             channels: stopped.channels,
         };
         Ok(Playout::resume(stopped.playout, take_over, around))
+    }
+}
+
+/// Goes before FFmpeg once it is on air: who is only starting holds up nobody who is.
+async fn lead(mut reports: watch::Receiver<WorkerReport>) {
+    let on_air = reports.wait_for(|report| report.on_air.is_some()).await;
+    if on_air.is_ok() {
+        supervise::priority::lead();
     }
 }
 

@@ -344,7 +344,9 @@ async fn start(registry: &Registry, id: &StreamId) -> Result<Response, ApiError>
 }
 
 fn accepted(registry: &Registry, id: &StreamId) -> Result<Response, ApiError> {
-    Ok((StatusCode::ACCEPTED, Json(registry.status(id)?)).into_response())
+    let status = registry.watch(id)?;
+    let body = Json(&*status.borrow());
+    Ok((StatusCode::ACCEPTED, body).into_response())
 }
 
 fn named(registry: &Registry, body: Option<StreamRef>) -> Result<StreamId, ApiError> {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Request;
 use super::request::{Applied, Asker, RequestError, Take};
+use super::skips::Skips;
 use super::status::StreamStatus;
 use super::worker_link::{LinkError, WorkerLink};
 use crate::history::{History, What};
@@ -24,6 +25,7 @@ pub(crate) struct StreamHandle {
     status: watch::Receiver<StreamStatus>,
     config: watch::Receiver<Arc<StreamConfig>>,
     history: History,
+    skips: Skips,
 }
 
 /// Where the answer to a request goes.
@@ -49,6 +51,7 @@ impl StreamHandle {
             status,
             config,
             history,
+            skips: Skips::default(),
         }
     }
 
@@ -89,10 +92,15 @@ impl StreamHandle {
     /// The same.
     pub(crate) async fn skip(&self) -> Result<(), RequestError> {
         let link = self.ask(Request::Link).await?;
-        match link.skip().await {
-            Err(error) if error.is_conflict() => Err(RequestError::NothingToSkip(self.id.clone())),
-            outcome => self.acted(outcome),
-        }
+        let skip = async {
+            match link.skip().await {
+                Err(error) if error.is_conflict() => {
+                    Err(RequestError::NothingToSkip(self.id.clone()))
+                }
+                outcome => self.acted(outcome),
+            }
+        };
+        self.skips.one(skip).await
     }
 
     /// See [`crate::registry::Registry::take`].

@@ -18,7 +18,7 @@ use storage::model::problems::Problem;
 use storage::model::report::ErrorReport;
 use storage::model::{Job, JobSecrets, StreamConfig, StreamId};
 use supervise::cgroup::Cgroup;
-use supervise::{Child, Group, Input, Output, Priority, SpawnError, Spec};
+use supervise::{Child, Group, Input, Output, SpawnError, Spec};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -328,7 +328,6 @@ fn spec(id: &StreamId, settings: &Config, lease: Lease, log: File) -> Result<Spe
         .fd(lease, LEASE_FD)
         .group(Group::OwnSession)
         .cwd(&settings.layout.state_dir)
-        .priority(Priority::Ours)
         .outlives_parent();
     // A private /tmp goes away with the service that a worker outlives.
     spec = spec.env("TMPDIR", &settings.layout.cache_dir);

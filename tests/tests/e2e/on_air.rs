@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use e2e::controller::{Setup, to_one};
+use e2e::controller::{Controller, Setup, to_one};
 use e2e::media::{self, bad};
 use e2e::nginx::Nginx;
 use e2e::rtmp::Receiver;
 use e2e::s3::Bucket;
 use e2e::viewer::{self, Report};
-use e2e::wait;
+use e2e::{process, wait};
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(40);
@@ -96,6 +96,7 @@ fn a_local_stream_is_on_air_in_1500_ms_and_off_in_2_s() {
         let asked = controller.start("main");
         starts.push(receiver.wait_for_media(number, SOON) - asked);
         controller.wait_state("main", "running", SOON);
+        assert_goes_first(&controller);
         stops.push(controller.stop("main"));
         let status = controller.status("main");
         assert_eq!(status["state"], "stopped", "{status:#}");
@@ -111,6 +112,23 @@ fn a_local_stream_is_on_air_in_1500_ms_and_off_in_2_s() {
     assert!(best(&stops) <= Duration::from_secs(4), "{stops:?}");
     let left = controller.family();
     assert_eq!(left.len(), 1, "only the controller is left: {left:#?}");
+}
+
+/// Where the controller may go before FFmpeg, a worker that is on air does as well.
+fn assert_goes_first(controller: &Controller) {
+    let first = process::niceness(controller.pid());
+    if first.iter().any(|nice| *nice != -10) {
+        return e2e::skipped(&format!("priorities: the controller has {first:?}"));
+    }
+    let worker = controller.worker_pid("main");
+    wait::until("it goes first", SOON, || {
+        let threads = process::niceness(worker);
+        threads.iter().all(|nice| *nice == -10).then_some(())
+    });
+    for ffmpeg in controller.ffmpegs("flv") {
+        let threads = process::niceness(ffmpeg.pid);
+        assert!(threads.iter().all(|nice| *nice >= 0), "{threads:?}");
+    }
 }
 
 #[test]
