@@ -182,7 +182,10 @@ impl Keeper {
                 stream,
                 moment,
                 what,
-            } => self.note(&stream, moment, what),
+            } => match what {
+                What::Gone { .. } => self.worker_is_gone(&stream, moment, what),
+                what => self.note(&stream, moment, what),
+            },
             Note::Recovered {
                 stream,
                 moment,

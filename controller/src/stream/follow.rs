@@ -1,15 +1,20 @@
-//! Following one worker: a health check every five seconds, and its events as they come.
+//! Following one worker: its events as they come, a health check every five seconds, and at once when the events
+//! stay away. As long as a check is not answered, the next follows as soon as it may.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::driver::Event;
 use super::worker_link::{Events, LinkError, WorkerLink};
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// An event comes every 2 s at least.
+const WORRIED_AFTER: Duration = Duration::from_secs(3);
+/// As long as a check may wait for its answer.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Until the first answer: how soon a started worker is seen on air depends on it.
 const START_EVERY: Duration = Duration::from_millis(100);
 
@@ -51,19 +56,27 @@ struct Follow {
 impl Follow {
     async fn run(self) {
         self.await_first_answer().await;
-        let mut checks = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
-        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut subscription = self.subscribe().await;
+        let mut check_at = Instant::now() + CHECK_EVERY;
+        // Only with a subscription; without one the checks are all there is.
+        let mut worried_at = Instant::now() + WORRIED_AFTER;
         loop {
+            let due = match subscription {
+                Some(_) => check_at.min(worried_at),
+                None => check_at,
+            };
             tokio::select! {
-                _ = checks.tick() => {
-                    self.check().await;
+                () = sleep_until(due) => {
+                    let asked = Instant::now();
+                    check_at = asked + if self.check().await { CHECK_EVERY } else { ASK_AGAIN };
+                    worried_at = check_at;
                     if subscription.is_none() {
                         subscription = self.subscribe().await;
                     }
                 }
                 event = next(&mut subscription) => match event {
                     Some(report) if report.nonce == self.nonce => {
+                        worried_at = Instant::now() + WORRIED_AFTER;
                         let report = Box::new(report);
                         self.tell(Event::Report { generation: self.generation, report }).await;
                     }
@@ -93,12 +106,13 @@ impl Follow {
         }
     }
 
-    async fn check(&self) {
-        let event = match self.ask().await {
-            Ok(event) => event,
-            Err(error) => self.silent(&error),
-        };
-        self.tell(event).await;
+    /// Whether it was answered.
+    async fn check(&self) -> bool {
+        let asked = self.ask().await;
+        let answered = asked.is_ok();
+        self.tell(asked.unwrap_or_else(|error| self.silent(&error)))
+            .await;
+        answered
     }
 
     async fn ask(&self) -> Result<Event, LinkError> {

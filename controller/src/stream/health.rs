@@ -12,7 +12,9 @@ use tokio::time::Instant;
 /// Unanswered checks in a row that make a worker unresponsive.
 const TOLERATED_SILENCES: u32 = 3;
 /// Silence that makes a worker unresponsive, however few checks fell into it.
-const TOLERATED_SILENCE: Duration = Duration::from_secs(10);
+const TOLERATED_SILENCE: Duration = Duration::from_secs(6);
+/// The same for one that has never answered.
+const START_TOLERATED_SILENCE: Duration = Duration::from_secs(10);
 /// Silence after which a worker is replaced.
 const REPLACED_AFTER: Duration = Duration::from_secs(30);
 /// The same for one that has never answered: it may be rendering its slate on a busy machine.
@@ -69,7 +71,12 @@ impl Health {
     /// It did not answer a check. One that has never answered is given the time of a start.
     pub(super) fn silent(&mut self, now: Instant) {
         self.failures += 1;
-        let too_long = now.duration_since(self.since) >= TOLERATED_SILENCE;
+        let patience = if self.answered {
+            TOLERATED_SILENCE
+        } else {
+            START_TOLERATED_SILENCE
+        };
+        let too_long = now.duration_since(self.since) >= patience;
         let too_often = self.answered && self.failures >= TOLERATED_SILENCES;
         self.unresponsive = too_long || too_often;
     }
@@ -391,11 +398,19 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut health = Health::new(start);
         health.answered(start);
-        health.silent(after(2));
-        health.silent(after(4));
-        assert!(!health.is_unresponsive());
-        health.silent(after(6));
+        for second in [1, 2] {
+            health.silent(after(second));
+            assert!(!health.is_unresponsive());
+        }
+        health.silent(after(3));
         assert!(health.is_unresponsive());
+        health.answered(after(4));
+        health.silent(after(9));
+        assert!(!health.is_unresponsive(), "for five seconds");
+        health.silent(after(11));
+        assert!(health.is_unresponsive(), "for seven");
+        health.answered(start);
+        health.silent(after(29));
         assert!(!health.is_lost(after(29)));
         assert!(health.is_lost(after(30)));
         health.answered(after(31));

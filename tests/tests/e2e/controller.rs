@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use e2e::controller::{Controller, Setup, to_one};
 use e2e::flv::Track;
 use e2e::media;
+use e2e::pressure::Pressure;
 use e2e::process;
 use e2e::rtmp::Receiver;
 use e2e::viewer::{self, Report};
@@ -13,10 +14,14 @@ use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use super::record::{gaps, time_ms, wall_ms};
+
 const SOON: Duration = Duration::from_secs(40);
 
 /// Of what is told by the kernel; whatever asked for it would take 5 s.
 const AT_ONCE: Duration = Duration::from_secs(3);
+/// Until a worker that hangs is told.
+const UNRESPONSIVE: Duration = Duration::from_secs(8);
 
 struct World {
     controller: Controller,
@@ -224,17 +229,50 @@ fn five_kills_leave_the_viewer_dark_for_two_seconds_each_at_most() {
     assert!(dark[4] <= limit * 3, "{dark:?}, a start takes {start:?}");
 }
 
+/// A pulse is written four times a second, and what lies in pipes is sent without the worker.
+#[track_caller]
+fn assert_since(gap: &Value, instant: Instant) {
+    let off = time_ms(&gap["start"]) - wall_ms(instant);
+    assert!(off.abs() <= 1_000, "{off} ms off: {gap:#}");
+}
+
 #[test]
 fn a_frozen_worker_is_told_replaced_and_can_be_stopped() {
     let world = world(|_| {});
     world.controller.start("main");
     world.receiver.wait_for_span(1_000, SOON);
     process::signal(world.controller.worker_pid("main"), Signal::SIGSTOP);
-    let status = world.controller.wait_state("main", "degraded", SOON);
+    let (frozen, pressure) = (Instant::now(), Pressure::now());
+    let status = world.controller.wait("main", "told", SOON, |status| {
+        status["error"]["type"] == "worker_unresponsive"
+    });
+    let (told, limit) = (frozen.elapsed(), pressure.allows(UNRESPONSIVE));
+    assert!(told <= limit, "told after {told:?}");
+    assert_eq!(status["state"], "degraded", "{status:#}");
     assert!(!status["error"]["hint"].is_null(), "{status:#}");
     world.receiver.wait_for_media(1, Duration::from_secs(90));
     let status = world.controller.wait_state("main", "running", SOON);
     assert_eq!(status["restarts"], 1, "{status:#}");
+    // It was dark from the moment at which it hung, not from its end.
+    let gap = wait::until("the gap is in the record", SOON, || {
+        let mut gaps = gaps(&world.controller).into_iter();
+        gaps.find(|gap| gap["cause"] == "worker_unresponsive")
+    });
+    assert_since(&gap, frozen);
+
+    // The same of one that does not live to tell it.
+    world.receiver.wait_for_span(1_000, SOON);
+    process::signal(world.controller.worker_pid("main"), Signal::SIGSTOP);
+    let frozen = Instant::now();
+    wait::observe(Duration::from_secs(2));
+    process::signal(world.controller.worker_pid("main"), Signal::SIGKILL);
+    world.receiver.wait_for_media(2, SOON);
+    let gap = wait::until("the next gap is in the record", SOON, || {
+        let mut gaps = gaps(&world.controller).into_iter();
+        gaps.find(|gap| gap["cause"] == "worker_crashed")
+    });
+    assert_since(&gap, frozen);
+    world.controller.wait_state("main", "running", SOON);
 
     process::signal(world.controller.worker_pid("main"), Signal::SIGSTOP);
     world.controller.stop("main");

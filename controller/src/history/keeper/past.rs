@@ -1,4 +1,4 @@
-//! What became of a stream while no controller looked.
+//! What became of a stream while no controller looked, or before it did.
 
 use storage::document::{self, Opened};
 use storage::model::{DarkCause, PositionFile, StreamId};
@@ -7,6 +7,7 @@ use super::super::air::Worker;
 use super::super::axis::Instant;
 use super::super::fact::What;
 use super::super::moment::Moment;
+use super::super::recorder::Recorder;
 use super::{Keeper, fact};
 
 impl Keeper {
@@ -30,6 +31,23 @@ impl Keeper {
             None => What::Unwanted,
         };
         self.note(stream, moment, what);
+    }
+
+    /// It ended at `moment`, or after the last that is in its journal.
+    pub(super) fn worker_is_gone(&mut self, stream: &StreamId, moment: Moment, what: What) {
+        self.import_stream(stream);
+        let mut instant = self.place(moment);
+        let recorder = self.recorders.get(stream);
+        if let What::Gone { worker, .. } = &what
+            && let Some(known) = recorder.and_then(Recorder::living_worker)
+            && known.nonce == *worker
+            && known.last.ms >= instant.ms
+        {
+            // Of one millisecond, an end comes before what was said.
+            let Instant { ms, at } = known.last;
+            instant = Instant { ms: ms + 1, at };
+        }
+        self.record(stream, [fact(instant, what)]);
     }
 
     /// Of the worker that lived at `moment`, as far as was known, and does not: its journal is read to

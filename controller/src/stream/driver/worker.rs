@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use storage::journal;
 use storage::model::report::{WorkerExit, exit_code};
 use storage::model::{DarkCause, ErrorReport, WorkerReport};
 use supervise::ExitReason;
@@ -21,6 +22,9 @@ use crate::stream::restart::{Ended, Verdict};
 use crate::stream::state::{Configured, Life, Next, Wait, Worker};
 use crate::stream::upgrade;
 use crate::stream::worker_link::WorkerLink;
+
+/// A pulse that has stopped for so long was not merely late.
+const SILENT: Duration = Duration::from_secs(1);
 
 /// Which worker is to be looked after.
 pub(super) struct Identity {
@@ -153,6 +157,23 @@ impl Driver {
         };
     }
 
+    /// When a worker that ended, at `moment` as seen from here, was last alive: it may have hung before, and this
+    /// process may have stood still since.
+    fn last_alive(&self, moment: Moment) -> Moment {
+        let pulse = journal::read_pulse(&self.machine.settings.layout.pulse(&self.id));
+        let silent = pulse.and_then(|pulse| moment.boot_ms.checked_sub(pulse));
+        let started = self.record.started_at;
+        match (silent.map(Duration::from_millis), started) {
+            // An older one is of an earlier worker: this one could not write it.
+            (Some(silent), Some(started))
+                if silent >= SILENT && moment.before(silent).at > started =>
+            {
+                moment.before(silent)
+            }
+            _ => moment,
+        }
+    }
+
     /// The worker is gone for certain; what follows depends on why.
     async fn worker_ended(&mut self, exit: ExitReason, moment: Moment) {
         let Some(worker) = self.life.worker() else {
@@ -165,6 +186,7 @@ impl Driver {
             last_words: self.last_words(generation).await,
             was_on_air,
         };
+        let alive = self.last_alive(moment);
         self.record.exit_code = ended.code();
         self.record.pid = None;
         self.record.started_at = None;
@@ -180,7 +202,7 @@ impl Driver {
                 self.tell_stopped();
             }
             Life::Replacing(_, error) => {
-                self.saw_gone(moment, DarkCause::WorkerUnresponsive, Some(&error));
+                self.saw_gone(alive, DarkCause::WorkerUnresponsive, Some(&error));
                 let verdict = self.restarts.retry(error, Instant::now(), random());
                 self.follow_verdict(verdict);
             }
@@ -189,10 +211,10 @@ impl Driver {
                 self.log_end(generation, exit, &verdict);
                 match &verdict {
                     Verdict::Restart { error, .. } => {
-                        self.saw_gone(moment, DarkCause::WorkerCrashed, Some(error));
+                        self.saw_gone(alive, DarkCause::WorkerCrashed, Some(error));
                     }
                     Verdict::GiveUp(error) => {
-                        self.saw_gone(moment, DarkCause::GivenUp, Some(error));
+                        self.saw_gone(alive, DarkCause::GivenUp, Some(error));
                     }
                 }
                 match verdict {
