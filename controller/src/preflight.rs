@@ -30,8 +30,8 @@ use crate::config::Config;
 
 /// Streams that start together share what was found.
 pub(crate) const FRESH_FOR: Duration = Duration::from_secs(20);
-/// A program that takes longer to tell its version is of no use on air.
-const GROUND_LIMIT: Duration = Duration::from_secs(5);
+/// A program that takes longer to tell its version is not waited for.
+const GROUND_LIMIT: Duration = Duration::from_secs(3);
 /// What the network has not answered by then counts as unreachable.
 const SURROUNDINGS_LIMIT: Duration = Duration::from_secs(9);
 

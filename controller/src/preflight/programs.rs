@@ -39,7 +39,7 @@ pub(super) async fn look(config: &Config) -> Programs {
     let works = version.is_ok();
     findings.push(match version {
         Ok(said) => Finding::fine("ffmpeg", first_line(&said)),
-        Err(error) => Finding::fatal("ffmpeg", format_args!("{error}: {INSTALL}")),
+        Err(error) => error.finding("ffmpeg", Finding::fatal, INSTALL),
     });
     let protocols = protocols.map(|said| outputs(&said)).unwrap_or_default();
     // One that does not run has been told; what it could do is no news.
@@ -50,21 +50,21 @@ pub(super) async fn look(config: &Config) -> Programs {
     }
     findings.push(match ffprobe {
         Ok(said) => Finding::fine("ffprobe", first_line(&said)),
-        Err(error) => Finding::missing(
-            "ffprobe",
-            format_args!("{error}: nothing but the slate can air. {INSTALL}"),
-        ),
+        Err(error) => {
+            let advice = format!("nothing but the slate can air. {INSTALL}");
+            error.finding("ffprobe", Finding::missing, &advice)
+        }
     });
     findings.push(match worker {
         Ok(said) => Finding::fine("stream-worker", first_line(&said)),
-        Err(Refusal::NotStarted(error)) => Finding::fatal(
-            "stream-worker",
-            format_args!("{error}: install it beside stream-controller or set WORKER_BIN"),
-        ),
-        Err(Refusal::Failed(error)) => Finding::doubtful(
-            "stream-worker",
-            format_args!("{error} instead of telling its version: install both from one release"),
-        ),
+        Err(error @ Refusal::NotStarted(_)) => {
+            let advice = "install it beside stream-controller or set WORKER_BIN";
+            error.finding("stream-worker", Finding::fatal, advice)
+        }
+        Err(error) => {
+            let advice = "it was to tell its version. Install both from one release";
+            error.finding("stream-worker", Finding::doubtful, advice)
+        }
     });
     Programs {
         findings,
@@ -102,7 +102,7 @@ pub(super) fn protocols(known: &BTreeSet<String>, config: &StreamConfig) -> Opti
 fn all_of(name: &str, listed: &Result<BTreeSet<String>, Refusal>, wanted: &[&str]) -> Finding {
     let listed = match listed {
         Ok(listed) => listed,
-        Err(error) => return Finding::fatal(name, format_args!("{error}: {OTHER_BUILD}")),
+        Err(error) => return error.finding(name, Finding::fatal, OTHER_BUILD),
     };
     let lacking: Vec<_> = wanted
         .iter()
@@ -129,6 +129,26 @@ enum Refusal {
     /// It ran, and failed.
     #[error("{0}")]
     Failed(String),
+    /// It ran for too long. So it is there; a machine that is slow just now must keep no stream off air.
+    #[error("{0}")]
+    Late(String),
+}
+
+impl Refusal {
+    /// Of something that is there and was late, no more than a doubt.
+    fn finding(&self, name: &str, verdict: fn(String, String) -> Finding, advice: &str) -> Finding {
+        match self {
+            Self::Late(error) => Finding::doubtful(
+                name,
+                format_args!(
+                    "{error}: this machine is short of processor time, or a disk hangs; streams are started all the same"
+                ),
+            ),
+            Self::NotStarted(error) | Self::Failed(error) => {
+                verdict(name.to_owned(), format!("{error}: {advice}"))
+            }
+        }
+    }
 }
 
 async fn said(program: &Path, argument: &str) -> Result<String, Refusal> {
@@ -139,6 +159,7 @@ async fn said(program: &Path, argument: &str) -> Result<String, Refusal> {
         let text = crate::chain(&error);
         match error {
             supervise::CaptureError::Spawn(_) => Refusal::NotStarted(text),
+            supervise::CaptureError::TimedOut { .. } => Refusal::Late(text),
             _ => Refusal::Failed(text),
         }
     })?;
@@ -173,4 +194,18 @@ fn outputs(said: &str) -> BTreeSet<String> {
 fn first_line(said: &str) -> &str {
     let line = said.lines().next().unwrap_or_default();
     line.split(" Copyright").next().unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::Verdict;
+
+    #[test]
+    fn what_is_there_and_late_keeps_no_stream_off_air() {
+        let of = |refusal: Refusal| refusal.finding("ffmpeg", Finding::fatal, INSTALL).verdict;
+        assert_eq!(of(Refusal::Late("late".into())), Verdict::Doubtful);
+        assert_eq!(of(Refusal::Failed("crashed".into())), Verdict::Fatal);
+        assert_eq!(of(Refusal::NotStarted("no such".into())), Verdict::Fatal);
+    }
 }
