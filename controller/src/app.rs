@@ -41,6 +41,7 @@ use crate::history::History;
 use crate::ingest::{Keys, door};
 use crate::media::{self, OpenMediaError};
 use crate::registry::{End, OpenError, Opening, Registry};
+use crate::stream;
 use crate::upstream::{mediamtx, obs};
 
 /// Requests under way get this long when the controller ends.
@@ -57,6 +58,19 @@ pub enum ServeError {
     /// Another controller has the directories.
     #[error("another controller is at work here")]
     Locked(#[source] LockError),
+    /// Workers of another installation run in the runtime directory.
+    #[error(
+        "{} belongs to workers of another STATE_DIR that run ({}): give each installation a RUNTIME_DIR of its \
+         own, or stop them with `stream-controller workers stop` and their STATE_DIR",
+        runtime_dir.display(),
+        numbers(workers)
+    )]
+    Occupied {
+        /// `RUNTIME_DIR`.
+        runtime_dir: PathBuf,
+        /// Their process ids.
+        workers: Vec<i32>,
+    },
     /// The lock cannot be made.
     #[error("cannot make sure that this is the only controller")]
     Lock(#[source] LockError),
@@ -178,6 +192,14 @@ async fn prepare(config: Arc<Config>) -> Result<Prepared, ServeError> {
                 LockError::Held { .. } => ServeError::Locked(error),
                 LockError::Failed { .. } => ServeError::Lock(error),
             })?;
+        let workers = stream::strangers(layout);
+        if !workers.is_empty() {
+            let runtime_dir = layout.runtime_dir.clone();
+            return Err(ServeError::Occupied {
+                runtime_dir,
+                workers,
+            });
+        }
         Ok(Prepared {
             _locks: locks,
             opening: Opening::read(config)?,
@@ -247,6 +269,11 @@ async fn end(cause: Cause, registry: &Registry, api: Api) {
     }
 }
 
+fn numbers(processes: &[i32]) -> String {
+    let numbers: Vec<_> = processes.iter().map(i32::to_string).collect();
+    format!("process {}", numbers.join(", "))
+}
+
 // === impl ServeError ===
 
 impl ServeError {
@@ -256,7 +283,7 @@ impl ServeError {
             // EX_CANTCREAT
             Self::Layout(_) | Self::Lock(_) | Self::Media(OpenMediaError::Signer(_)) => 73,
             // EX_TEMPFAIL
-            Self::Locked(_) => 75,
+            Self::Locked(_) | Self::Occupied { .. } => 75,
             // EX_CONFIG
             Self::Documents(_) | Self::Media(OpenMediaError::Store(_)) => 78,
             // EX_USAGE

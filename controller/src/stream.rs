@@ -9,6 +9,7 @@
 
 pub mod admission;
 mod adopt;
+mod by_job;
 mod driver;
 mod follow;
 mod governor;
@@ -17,7 +18,6 @@ mod handle;
 mod health;
 mod lease;
 mod log;
-mod lost;
 mod orphan;
 mod process;
 pub mod request;
@@ -30,6 +30,7 @@ mod survivor;
 mod upgrade;
 mod worker_link;
 
+pub(crate) use by_job::{strangers, workers as workers_by_job};
 pub(crate) use driver::{Beginning, Driver, Machine};
 pub(crate) use handle::StreamHandle;
 pub(crate) use orphan::end_orphans;

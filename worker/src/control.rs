@@ -42,6 +42,7 @@ use crate::wish::Contact;
 pub use command::{Command, ControlPort, FormatChanged, NoLiveInput, NothingToSkip, Take};
 use error::ApiError;
 use events::events;
+use socket::Door;
 pub use socket::{ControlSocket, SocketError};
 
 use crate::logging::LogRing;
@@ -73,9 +74,9 @@ pub async fn serve(
     });
     let router = router(control).layer(from_fn_with_state(contact, note_contact));
     let served = async {
-        let listener = socket.listener()?;
+        let door = Door::of(socket)?;
         // A `Router` by itself is copied, with every route, for each connection.
-        axum::serve(listener, router.into_make_service())
+        axum::serve(door, router.into_make_service())
             .with_graceful_shutdown(end.cancelled_owned())
             .await
     };

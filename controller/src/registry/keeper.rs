@@ -14,6 +14,7 @@ use storage::document::{Document, DocumentError, Opened};
 use storage::model::config::CONFIG_VERSION;
 use storage::model::problems::{ConfigError, Problem, parse_stream};
 use storage::model::{StreamConfig, StreamConfigFile, StreamId, StreamRecord};
+use supervise::watch::Watched;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -70,6 +71,8 @@ pub(super) struct Keeper {
     pub(super) drivers: JoinSet<()>,
     pub(super) changes: mpsc::Receiver<Change>,
     pub(super) recovered: watch::Sender<bool>,
+    /// What ran by a job of each stream at the start.
+    pub(super) started: BTreeMap<StreamId, Vec<Watched>>,
 }
 
 // === impl Keeper ===
@@ -80,14 +83,17 @@ impl Keeper {
     pub(super) async fn run(mut self, mut records: BTreeMap<StreamId, StreamRecord>) {
         let known: BTreeSet<StreamId> = self.configs.keys().cloned().collect();
         self.machine.history.streams(known.clone());
+        let mut started = std::mem::take(&mut self.started);
         let mut recoveries = Vec::new();
         for (id, config) in self.configs.clone() {
             let record = records.remove(&id);
+            let started = started.remove(&id).unwrap_or_default();
             recoveries.push(self.start_driver(Beginning {
                 id,
                 config,
                 record,
                 boot: true,
+                started,
             }));
         }
         for id in records.keys() {
@@ -96,7 +102,10 @@ impl Keeper {
         let settings = Arc::clone(&self.machine.settings);
         let recovered = self.recovered.clone();
         self.drivers.spawn(async move {
-            tokio::join!(join_all(recoveries), end_orphans(&settings, &known));
+            tokio::join!(
+                join_all(recoveries),
+                end_orphans(&settings, &known, started)
+            );
             recovered.send_replace(true);
         });
         while let Some(change) = self.changes.recv().await {
@@ -197,6 +206,7 @@ impl Keeper {
                     config,
                     record,
                     boot: false,
+                    started: Vec::new(),
                 });
             }
             return Err(error);
@@ -225,6 +235,7 @@ impl Keeper {
             config,
             record: None,
             boot: false,
+            started: Vec::new(),
         });
         let _ = reply.send(Ok(Applied::Created));
     }

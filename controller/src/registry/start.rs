@@ -17,6 +17,7 @@ use storage::model::state::STATE_VERSION;
 use storage::model::{
     DestinationConfig, StreamConfig, StreamConfigFile, StreamId, StreamStateFile,
 };
+use supervise::watch::Watched;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -26,7 +27,7 @@ use crate::chain;
 use crate::config::{Config, Keyring};
 use crate::history::History;
 use crate::ledger::Ledger;
-use crate::stream::Machine;
+use crate::stream::{Machine, workers_by_job};
 
 /// More changes than this at once wait in their callers.
 const CHANGES: usize = 16;
@@ -46,6 +47,8 @@ pub struct Opening {
     settings: Arc<Config>,
     config: Read<StreamConfigFile>,
     state: Read<StreamStateFile>,
+    /// Looked for once for all streams: every process of the machine is looked at.
+    started: BTreeMap<StreamId, Vec<Watched>>,
 }
 
 /// A document with the contents that are in force, and what is wrong with that.
@@ -86,10 +89,12 @@ impl Opening {
     pub fn read(settings: Arc<Config>) -> Result<Self, OpenError> {
         let config = open_config(&settings)?;
         let state = open_state(&settings.layout.state_file());
+        let started = workers_by_job(&settings.layout);
         Ok(Self {
             settings,
             config,
             state,
+            started,
         })
     }
 
@@ -119,6 +124,7 @@ impl Opening {
             drivers: JoinSet::new(),
             changes,
             recovered,
+            started: self.started,
         };
         tasks.spawn(keeper.run(records));
         Registry {

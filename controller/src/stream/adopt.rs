@@ -5,7 +5,7 @@
 //! the second time with its pidfd already open: so the pidfd is that process's and not of a later one
 //! with the same number. Whoever holds the stream's lease or socket without that proof is ended, and
 //! so is whatever is left in the control group of any other of the stream's workers, and a worker that was
-//! robbed of both ([`lost`]).
+//! robbed of both ([`by_job`](super::by_job)).
 
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ use tokio::time::{Instant, sleep};
 
 use super::group;
 use super::lease::{self, Lease};
-use super::lost;
 use super::process::Process;
 use super::worker_link::{Status, WorkerLink};
 use crate::config::Config;
@@ -73,20 +72,42 @@ enum Proof {
     Wrong(&'static str),
 }
 
-/// Looks for the worker of `id`; `remembered` is the nonce in the state file.
-pub(super) async fn look(settings: &Config, id: &StreamId, remembered: Option<&str>) -> Found {
+/// Looks for the worker of `id`; `remembered` is the nonce in the state file, `started` what runs by a job of the
+/// stream, be that the worker or not.
+pub(super) async fn look(
+    settings: &Config,
+    id: &StreamId,
+    remembered: Option<&str>,
+    started: Vec<Watched>,
+) -> Found {
+    match look_at_files(settings, id, remembered, &started).await {
+        Found::Nothing => Found::Nothing,
+        Found::Worker(mut worker) => {
+            let pid = worker.watched.pid();
+            let others = started.into_iter().filter(|other| other.pid() != pid);
+            worker.others.add(others);
+            Found::Worker(worker)
+        }
+        Found::Foreign {
+            mut holders,
+            reason,
+        } => {
+            holders.add(started);
+            Found::Foreign { holders, reason }
+        }
+    }
+}
+
+async fn look_at_files(
+    settings: &Config,
+    id: &StreamId,
+    remembered: Option<&str>,
+    started: &[Watched],
+) -> Found {
     let layout = &settings.layout;
     let job = read_job(layout, id);
     let link = WorkerLink::new(layout.socket(id));
     let deadline = Instant::now() + PATIENCE;
-    if !layout.lease(id).exists() && !layout.socket(id).exists() {
-        let mut holders = Holders::find(settings, id);
-        holders.add_lost(layout, id);
-        if !holders.processes.is_empty() {
-            let reason = "its files in RUNTIME_DIR are gone";
-            return Found::Foreign { holders, reason };
-        }
-    }
     loop {
         match prove(&link, id, job.as_ref(), remembered).await {
             Proof::Proven(watched, report) => {
@@ -102,7 +123,13 @@ pub(super) async fn look(settings: &Config, id: &StreamId, remembered: Option<&s
                 }));
             }
             Proof::Wrong(reason) => return foreign(settings, id, &link, reason).await,
-            Proof::Silent if is_free(settings, id) && link.listener().await.is_none() => {
+            // A worker that was robbed of its socket makes another: it is waited for like one that has not come
+            // to making it yet.
+            Proof::Silent
+                if is_free(settings, id)
+                    && started.iter().all(Watched::has_exited)
+                    && link.listener().await.is_none() =>
+            {
                 return Found::Nothing;
             }
             Proof::Silent if Instant::now() >= deadline => {
@@ -180,20 +207,22 @@ impl Holders {
     /// The holder of the stream's lease and the control groups of its workers.
     pub(super) fn find(settings: &Config, id: &StreamId) -> Self {
         let mut holders = Self::of_groups(group::of(settings.cgroup.as_ref(), id));
-        for held in lease::holders(&settings.layout.lease(id)) {
-            if !holders.pids().contains(&held.pid()) {
-                holders.processes.push(held);
-            }
-        }
+        holders.add(lease::holders(&settings.layout.lease(id)));
         holders
     }
 
-    fn add_lost(&mut self, layout: &Layout, id: &StreamId) {
-        for (of, worker) in lost::workers(&layout.runtime_dir) {
-            if of == *id && !self.pids().contains(&worker.pid()) {
-                self.processes.push(worker);
+    /// Adds those that still run and are not among them.
+    pub(super) fn add(&mut self, processes: impl IntoIterator<Item = Watched>) {
+        for process in processes {
+            if !process.has_exited() && !self.pids().contains(&process.pid()) {
+                self.processes.push(process);
             }
         }
+    }
+
+    /// Without the groups, which are found again by their names.
+    pub(super) fn into_processes(self) -> Vec<Watched> {
+        self.processes
     }
 
     fn of_groups(groups: Vec<Cgroup>) -> Self {

@@ -18,6 +18,7 @@ use storage::model::{
     Check, DesiredState, ErrorReport, StreamConfig, StreamId, StreamRecord, WorkerReport,
 };
 use supervise::ExitReason;
+use supervise::watch::Watched;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -35,7 +36,8 @@ use super::worker_link::{LinkError, WorkerLink};
 use crate::config::Config;
 use crate::history::{History, Moment, What};
 use crate::ledger::Ledger;
-use crate::preflight::{Finding, Preflight};
+use crate::preflight::Preflight;
+use check::Looked;
 
 /// More requests than this at once wait in their callers.
 const REQUESTS: usize = 32;
@@ -59,21 +61,6 @@ pub(super) enum Request {
     Drain,
     /// End the driver at once and leave the worker running.
     Detach,
-}
-
-/// What the looks at a stream's needs tell; those begun before the newest mean nothing.
-#[derive(Debug)]
-pub(super) struct Looked {
-    number: u64,
-    part: Part,
-    findings: Vec<Finding>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Ground,
-    Bucket,
-    Surroundings,
 }
 
 /// What all drivers share.
@@ -134,6 +121,8 @@ pub(crate) struct Beginning {
     pub record: Option<StreamRecord>,
     /// Whether `autostart` counts: at the start of the controller, not for a stream made later.
     pub boot: bool,
+    /// What runs by a job of the stream.
+    pub started: Vec<Watched>,
 }
 
 /// The owner of one stream.
@@ -239,11 +228,18 @@ impl Driver {
             tell_looked,
             status,
         };
-        (handle, driver.run(known, beginning.boot, recovered))
+        let Beginning { boot, started, .. } = beginning;
+        (handle, driver.run(known, boot, started, recovered))
     }
 
-    async fn run(mut self, known: bool, boot: bool, recovered: oneshot::Sender<()>) {
-        self.recover(known, boot).await;
+    async fn run(
+        mut self,
+        known: bool,
+        boot: bool,
+        started: Vec<Watched>,
+        recovered: oneshot::Sender<()>,
+    ) {
+        self.recover(known, boot, started).await;
         self.publish();
         // Whoever waited for it may have given up.
         let _ = recovered.send(());

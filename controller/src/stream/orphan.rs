@@ -1,42 +1,47 @@
 //! Workers of streams that no longer exist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use storage::model::StreamId;
+use supervise::watch::Watched;
 
 use super::adopt::{self, Found, Holders};
-use super::{group, lost};
+use super::group;
 use crate::config::Config;
 
 /// Endings of the files a worker has in `RUNTIME_DIR`.
 const ENDINGS: &[&str] = &[".lease", ".sock", ".job.json", ".exit.json"];
 
-/// Ends every worker, in the runtime directory or in a control group, whose stream is not among
-/// `known`, and removes what it left there.
-pub(crate) async fn end_orphans(settings: &Config, known: &BTreeSet<StreamId>) {
-    let orphans = with_traces(settings)
-        .into_iter()
-        .filter(|id| !known.contains(id))
-        .map(|id| end_orphan(settings, id));
-    futures_util::future::join_all(orphans).await;
-}
-
-/// Streams that a worker has left something of, or still runs for.
-fn with_traces(settings: &Config) -> BTreeSet<StreamId> {
+/// Ends every worker, in the runtime directory, in a control group, or among those that were `started`, whose
+/// stream is not among `known`, and removes what it left there.
+pub(crate) async fn end_orphans(
+    settings: &Config,
+    known: &BTreeSet<StreamId>,
+    mut started: BTreeMap<StreamId, Vec<Watched>>,
+) {
     let groups = group::all(settings.cgroup.as_ref()).into_iter();
     let mut ids = traces(&settings.layout.runtime_dir);
     ids.extend(groups.map(|(id, _)| id));
-    let robbed = lost::workers(&settings.layout.runtime_dir).into_iter();
-    ids.extend(robbed.map(|(id, _)| id));
-    ids
+    ids.extend(started.keys().cloned());
+    let orphans = ids.into_iter().filter(|id| !known.contains(id)).map(|id| {
+        let started = started.remove(&id).unwrap_or_default();
+        end_orphan(settings, id, started)
+    });
+    futures_util::future::join_all(orphans).await;
 }
 
-async fn end_orphan(settings: &Config, id: StreamId) {
+async fn end_orphan(settings: &Config, id: StreamId, started: Vec<Watched>) {
     // Proven or not, none of it is wanted; looking waits for one that is being born.
-    let holders = match adopt::look(settings, &id, None).await {
+    let holders = match adopt::look(settings, &id, None, started).await {
         Found::Foreign { holders, .. } => holders,
-        Found::Nothing | Found::Worker(_) => Holders::find(settings, &id),
+        Found::Nothing => Holders::find(settings, &id),
+        Found::Worker(worker) => {
+            let mut holders = Holders::find(settings, &id);
+            holders.add([worker.watched]);
+            holders.add(worker.others.into_processes());
+            holders
+        }
     };
     let pids = holders.pids();
     if !pids.is_empty() {

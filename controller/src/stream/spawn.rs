@@ -237,6 +237,10 @@ fn secrets(config: &StreamConfig, settings: &Config) -> (JobSecrets, Vec<Problem
 
 /// Takes the lease once no earlier worker has it, and none has left a process in its control group.
 async fn lease(id: &StreamId, settings: &Config) -> Result<Lease, StartError> {
+    if let Err(error) = settings.layout.create() {
+        // They were made at the start of the controller. Those that were removed since and matter are told below.
+        tracing::error!(stream_id = %id, error_type = "disk", "{}", chain(&error));
+    }
     let path = &settings.layout.lease(id);
     let deadline = Instant::now() + LEASE_PATIENCE;
     loop {

@@ -7,7 +7,7 @@ use supervise::watch::Watched;
 use super::orphan;
 use super::process::Process;
 use super::worker_link::WorkerLink;
-use super::{lease, lost};
+use super::{by_job, lease};
 
 /// What runs for a stream.
 #[derive(Debug)]
@@ -26,13 +26,12 @@ impl Survivor {
     /// All of this runtime directory, found by their leases, or where those are gone by their arguments.
     pub(crate) async fn find(layout: &Layout) -> Vec<Self> {
         let mut found = Vec::new();
-        let mut workers = lost::workers(&layout.runtime_dir);
+        let mut workers = by_job::workers(layout);
         let mut ids = orphan::traces(&layout.runtime_dir);
-        ids.extend(workers.iter().map(|(id, _)| id.clone()));
+        ids.extend(workers.keys().cloned());
         for id in ids {
             let mut processes = lease::holders(&layout.lease(&id));
-            let own = workers.extract_if(.., |(of, _)| *of == id);
-            for (_, worker) in own {
+            for worker in workers.remove(&id).unwrap_or_default() {
                 if processes.iter().all(|held| held.pid() != worker.pid()) {
                     processes.push(worker);
                 }

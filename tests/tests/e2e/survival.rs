@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
-use e2e::controller::{Controller, Setup, to_one};
+use e2e::controller::{Controller, Setup, binary, to_one};
 use e2e::media;
 use e2e::pressure::Pressure;
 use e2e::process;
@@ -148,9 +148,12 @@ fn a_worker_without_a_controller_is_found_and_stopped_by_stop_sh() {
     assert!(!is_gone(world.worker));
 
     world.controller.kill();
+    let logged = world.controller.worker_log().len();
     let (code, said) = stop(&world);
     assert_eq!((code, said.contains("main: stopped")), (0, true), "{said}");
     assert!(is_gone(world.worker));
+    let log = world.controller.worker_log();
+    assert!(log.len() > logged, "its log ended with its controller");
     assert!(
         world.receiver.look(|all| all[0].unpublished),
         "said goodbye"
@@ -187,15 +190,61 @@ fn a_worker_that_nobody_wants_or_looks_after_ends_itself() {
     assert_eq!(world.receiver.connections().len(), 1);
 }
 
+/// What a controller says and ends with that is started with another `STATE_DIR`.
+fn another_installation(world: &World) -> (i32, String) {
+    let mut command = std::process::Command::new("timeout");
+    command
+        .arg("20")
+        .arg(binary("stream-controller"))
+        .env_clear();
+    command
+        .envs(world.controller.variables())
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.env("STATE_DIR", world.controller.directory().join("other"));
+    let output = command.output().expect("starting a controller");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (process::code(output.status), said)
+}
+
 #[test]
 fn a_worker_whose_runtime_directory_was_removed_is_found_and_never_doubled() {
     let mut world = world();
     let environment = world.controller.variables().clone();
     let run = world.controller.directory().join("run");
+    let is_within_reach = |world: &World| {
+        let socket = wait::within(SOON, || run.join("main.sock").exists().then_some(()));
+        socket.expect("the socket is made again");
+        let what = "looked at and well";
+        let status = world.controller.wait("main", what, SOON, |status| {
+            status["state"] == "running" && status["on_air"].is_object()
+        });
+        assert_eq!(status["pid"], world.worker, "{status:#}");
+    };
+    fs::remove_dir_all(&run).unwrap();
+    is_within_reach(&world);
     world.controller.kill();
+    let (code, said) = another_installation(&world);
+    let names_it = said.contains(&format!("process {}", world.worker));
+    assert_eq!((code, names_it), (75, true), "{said}");
     fs::remove_dir_all(&run).unwrap();
     world.controller.start_again();
+    is_within_reach(&world);
+
+    // One that cannot make it again can only be ended.
+    world.controller.kill();
+    process::signal(world.worker, Signal::SIGSTOP);
+    fs::remove_dir_all(&run).unwrap();
+    world.controller.start_again();
+    wait::until("it is found", SOON, || {
+        let log = world.controller.controller_log();
+        log.contains("ending a worker that cannot be adopted")
+            .then_some(())
+    });
+    process::signal(world.worker, Signal::SIGCONT);
     world.receiver.wait_for_media(1, SOON);
+    let first = &world.receiver.connections()[0];
+    Report::of(&first.messages).assert_seamless(media::FPS);
     let connections = world.receiver.connections();
     let ended = connections[0].closed.expect("the first one was ended");
     assert!(ended <= connections[1].opened, "two publishers at once");

@@ -1,17 +1,34 @@
-//! The unix socket file: made for its owner alone, removed with its listener.
+//! The unix socket file: made for its owner alone, removed with its listener, made again when somebody else
+//! removed it: whoever is on air must stay within reach.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::net::unix::SocketAddr;
+use tokio::time::timeout;
+
+/// How often the file is looked for while nobody connects. A controller is told to worry after 6 s.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A listening control socket.
 #[derive(Debug)]
 pub struct ControlSocket {
-    listener: UnixListener,
-    _file: SocketFile,
+    listener: Mutex<UnixListener>,
+    file: SocketFile,
+}
+
+/// Takes connections at a socket, also when its file has to be made again.
+#[derive(Debug)]
+pub(super) struct Door {
+    socket: Arc<ControlSocket>,
+    listener: tokio::net::UnixListener,
 }
 
 /// Removes the file when dropped.
@@ -53,31 +70,26 @@ impl ControlSocket {
     /// # Errors
     /// When another worker is there, or the file cannot be made.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
-        let refused = |source| SocketError::Refused {
+        remove_stale(path)?;
+        let listener = listen(path).map_err(|source| SocketError::Refused {
             path: path.to_owned(),
             source,
-        };
-        remove_stale(path)?;
-        let listener = UnixListener::bind(path).map_err(refused)?;
-        let file = SocketFile {
-            path: path.to_owned(),
-        };
-        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(refused)?;
-        listener.set_nonblocking(true).map_err(refused)?;
-        Ok(Self {
-            listener,
-            _file: file,
-        })
+        })?;
+        Ok(Self::of(listener, path))
+    }
+
+    fn of(listener: UnixListener, path: &Path) -> Self {
+        Self {
+            listener: Mutex::new(listener),
+            file: SocketFile {
+                path: path.to_owned(),
+            },
+        }
     }
 
     /// The socket at `path` that an earlier image of this process listened at.
     pub fn resume(listener: OwnedFd, path: &Path) -> Self {
-        Self {
-            listener: listener.into(),
-            _file: SocketFile {
-                path: path.to_owned(),
-            },
-        }
+        Self::of(listener.into(), path)
     }
 
     /// For the next image of this process: it stays open, and whoever connects meanwhile waits.
@@ -85,12 +97,70 @@ impl ControlSocket {
     /// # Errors
     /// When the process has too many descriptors.
     pub fn hand_over(&self) -> io::Result<OwnedFd> {
-        Ok(self.listener.try_clone()?.into())
+        Ok(self.copy()?.into())
     }
 
-    pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
-        tokio::net::UnixListener::from_std(self.listener.try_clone()?)
+    fn copy(&self) -> io::Result<UnixListener> {
+        let listener = self.listener.lock();
+        listener.unwrap_or_else(PoisonError::into_inner).try_clone()
     }
+
+    /// Makes the file again if there is none, and its directory. Where that cannot be done (a session's
+    /// runtime directory, once the session is over), the next controller knows the worker by its arguments.
+    fn renew(&self) -> io::Result<Option<tokio::net::UnixListener>> {
+        let path = &self.file.path;
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => return Ok(None),
+        }
+        if let Some(directory) = path.parent() {
+            match DirBuilder::new().mode(0o750).create(directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = listen(path)?;
+        tracing::warn!(path = %path.display(), "the control socket was removed, and is made again");
+        tokio::net::UnixListener::from_std(self.copy()?).map(Some)
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    pub(super) fn of(socket: Arc<ControlSocket>) -> io::Result<Self> {
+        let listener = tokio::net::UnixListener::from_std(socket.copy()?)?;
+        Ok(Self { socket, listener })
+    }
+}
+
+impl Listener for Door {
+    type Io = tokio::net::UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            if let Ok(accepted) = timeout(LOOK_EVERY, Listener::accept(&mut self.listener)).await {
+                return accepted;
+            }
+            match self.socket.renew() {
+                Ok(Some(listener)) => self.listener = listener,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "the control socket cannot be made again"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn remove_stale(path: &Path) -> Result<(), SocketError> {

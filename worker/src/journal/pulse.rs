@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,8 +54,11 @@ impl Pulse {
     }
 
     fn beat(&mut self, boot_ms: u64) -> io::Result<()> {
-        let file = match &self.file {
-            Some(file) => file,
+        let kept = self.file.take();
+        // Nobody would find what is written into a file that was removed.
+        let is_there = |file: &File| file.metadata().is_ok_and(|file| file.nlink() > 0);
+        let file = match kept.filter(is_there) {
+            Some(file) => self.file.insert(file),
             None => self.file.insert(
                 OpenOptions::new()
                     .write(true)
@@ -84,6 +87,7 @@ mod tests {
             let text = std::fs::read_to_string(&path).expect("there");
             assert_eq!(text.len(), 21);
             assert_eq!(text.trim_end().parse(), Ok(boot_ms));
+            std::fs::remove_file(&path).expect("it is there");
         }
     }
 }

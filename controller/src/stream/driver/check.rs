@@ -11,15 +11,30 @@ use storage::model::{Check, DarkCause, ErrorReport, PreflightReport};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Driver, Looked, Part};
+use super::Driver;
 use crate::history::What;
-use crate::preflight::FRESH_FOR;
+use crate::preflight::{FRESH_FOR, Finding};
 use crate::stream::state::{Life, Look, Next};
 
 /// How often a start that failed its check is tried again.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// A look reads with the same programs what the worker reads, and who is to be on air goes first.
 const BESIDE_AFTER: Duration = Duration::from_secs(4);
+
+/// What the looks at a stream's needs tell; those begun before the newest mean nothing.
+#[derive(Debug)]
+pub(super) struct Looked {
+    number: u64,
+    part: Part,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Ground,
+    Bucket,
+    Surroundings,
+}
 
 impl Driver {
     /// Looks at the ground before a worker is started. `failed`: what became of a worker that could

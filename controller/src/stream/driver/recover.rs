@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use storage::model::{DesiredState, Job, ObservedState, StreamRecord};
+use storage::model::{DesiredState, Job, ObservedState, StreamConfig, StreamRecord};
+use supervise::watch::Watched;
 
 use super::Driver;
 use super::worker::Identity;
@@ -14,10 +15,11 @@ use crate::stream::state::{Configured, Life};
 impl Driver {
     /// Adopts a proven worker of a wanted stream, ends whatever else is there, and starts what is
     /// wanted and missing, after a look at what it cannot do without. `known`: the state file has a
-    /// record of the stream.
-    pub(super) async fn recover(&mut self, known: bool, boot: bool) {
+    /// record of the stream; `started`: what runs by a job of it.
+    pub(super) async fn recover(&mut self, known: bool, boot: bool, started: Vec<Watched>) {
         let remembered = self.record.nonce.clone();
-        let found = adopt::look(&self.machine.settings, &self.id, remembered.as_deref()).await;
+        let settings = &self.machine.settings;
+        let found = adopt::look(settings, &self.id, remembered.as_deref(), started).await;
         let autostart = boot && self.stream_config.borrow().autostart;
         if autostart {
             self.record.desired = DesiredState::Running;
@@ -74,7 +76,7 @@ impl Driver {
             generation: report.generation,
             nonce: report.nonce.clone(),
             started_at: report.started_at,
-            keys: job.map(keys_given).unwrap_or_default(),
+            keys: self.keys_given(job),
             group,
         };
         let generation = report.generation;
@@ -98,6 +100,19 @@ impl Driver {
         }
         others.end().await;
     }
+
+    /// The variables whose secrets a worker was given. Where its job does not say, or is gone, it is taken to have
+    /// those that are named.
+    fn keys_given(&self, job: Option<Job>) -> BTreeSet<String> {
+        let named = |config: &StreamConfig| {
+            let named = spawn::named_keys(config);
+            named.map(|(_, name)| name.to_owned()).collect()
+        };
+        match job {
+            Some(Job { keys, config, .. }) => keys.unwrap_or_else(|| named(&config)),
+            None => named(&self.stream_config.borrow()),
+        }
+    }
 }
 
 /// The record of a stream of which nothing is remembered.
@@ -117,14 +132,4 @@ pub(super) fn unknown() -> StreamRecord {
         error: None,
         preflight: None,
     }
-}
-
-/// The variables whose secrets a worker was given. Where its job does not say, it was started by an earlier
-/// release; then it is taken to have those that the job names.
-fn keys_given(job: Job) -> BTreeSet<String> {
-    let Job { keys, config, .. } = job;
-    keys.unwrap_or_else(|| {
-        let named = spawn::named_keys(&config);
-        named.map(|(_, name)| name.to_owned()).collect()
-    })
 }
