@@ -1,8 +1,8 @@
 //! Whether everything a stream needs is there, and what to do about what is not.
 //!
 //! ```text
-//!  Preflight ── ground ──────► programs, machine (directories, clock, keys)   before a start
-//!            └─ surroundings ► bucket (item, slate), destinations             beside it
+//!  Preflight ── ground ──────► programs (and a card), machine (directories, clock, keys)   before a start
+//!            └─ surroundings ► bucket (item, slate), destinations                          beside it
 //! ```
 //! *Ground* is what no worker could do without; it needs no network and a fraction of a second. The
 //! surroundings may be missing: a stream without its bucket shows the slate, one without its platform
@@ -15,6 +15,7 @@ mod bucket;
 mod destinations;
 mod machine;
 mod programs;
+mod slate;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::config::Config;
 /// Streams that start together share what was found.
 pub(crate) const FRESH_FOR: Duration = Duration::from_secs(20);
 /// A program that takes longer to tell its version is not waited for.
-const GROUND_LIMIT: Duration = Duration::from_secs(3);
+const GROUND_LIMIT: Duration = Duration::from_secs(5);
 /// What the network has not answered by then counts as unreachable.
 const SURROUNDINGS_LIMIT: Duration = Duration::from_secs(9);
 

@@ -24,7 +24,7 @@ async fn call(
         spec = spec.env(name, value);
     }
     let limits = CaptureLimits {
-        timeout: Duration::from_secs(30),
+        timeout: Duration::from_secs(90),
         max_bytes: 64 * 1024,
     };
     let said = capture(spec, limits).await.unwrap();
@@ -84,6 +84,70 @@ async fn check_tells_each_thing_that_is_missing_and_what_to_do() {
         told["preflight"]["checks"].as_array().unwrap().len() > 10,
         "{told}"
     );
+}
+
+/// An FFmpeg that lists everything and cannot open its encoder.
+const WITHOUT_ENCODER: &str = r#"#!/bin/sh
+case " $* " in *" libx264 "*) echo "no licence for libx264" >&2; exit 1 ;; esac
+exec ffmpeg "$@"
+"#;
+
+#[tokio::test]
+async fn check_renders_the_slate_and_looks_at_the_machine_whatever_the_streams_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = dir.path().join("media");
+    std::fs::create_dir(&media).unwrap();
+    let picture = Spec::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=s=64x36"])
+        .args(["-frames:v", "1"])
+        .arg(media.join("good.png"));
+    let limits = CaptureLimits {
+        timeout: Duration::from_secs(30),
+        max_bytes: 64 * 1024,
+    };
+    capture(picture, limits).await.unwrap();
+    storage::atomic::write(&media.join("bad.png"), b"not a picture").unwrap();
+    storage::atomic::write(&media.join("empty.jpg"), b"").unwrap();
+    storage::atomic::write(&media.join("torn.mp4"), &[7; 50_000]).unwrap();
+    let config = br#"{"version": 1, "streams": {
+        "good": {"slate": {"key": "good.png"}}, "bad": {"slate": {"key": "bad.png"}},
+        "empty": {"slate": {"key": "empty.jpg"}}, "gone": {"slate": {"key": "gone.png"}}}}"#;
+    let document = dir.path().join("stream_config.json");
+    storage::atomic::write(&document, config).unwrap();
+    let (exit, said, _) = call(dir.path(), &[], &["check"]).await;
+    assert_eq!(exit, ExitReason::Code(1), "{said}");
+    assert!(line(&said, "card").starts_with("ok"), "{said}");
+    assert!(line(&said, "good/slate").starts_with("ok"), "{said}");
+    for (what, why) in [
+        ("bad/slate", "bad.png cannot be rendered (bad.png: "),
+        ("empty/slate", "empty.jpg is empty"),
+        ("gone/slate", "there is no such object"),
+    ] {
+        let told = line(&said, what);
+        assert!(told.starts_with("FAIL") && told.contains(why), "{told}");
+        assert!(told.contains("a generated card stands in"), "{told}");
+    }
+    let item = line(&said, "good/item");
+    assert!(item.starts_with("FAIL") && item.contains("torn.mp4") && item.contains("Upload again"));
+
+    // Nothing is known of the streams, and FFmpeg is not what it says it is.
+    let ffmpeg = dir.path().join("ffmpeg");
+    storage::atomic::write(&ffmpeg, WITHOUT_ENCODER.as_bytes()).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&ffmpeg, executable).unwrap();
+    storage::atomic::write(&document, b"{\"version\": 1, \"str").unwrap();
+    let variables = [("FFMPEG_BIN", ffmpeg.to_str().unwrap())];
+    let (exit, said, _) = call(dir.path(), &variables, &["check"]).await;
+    assert_eq!(exit, ExitReason::Code(1), "{said}");
+    assert!(line(&said, "streams").starts_with("FAIL"), "{said}");
+    assert!(line(&said, "encoders").starts_with("ok"), "{said}");
+    let card = line(&said, "card");
+    assert!(
+        card.starts_with("FAIL") && card.contains("no licence"),
+        "{card}"
+    );
+    assert!(line(&said, "STATE_DIR").starts_with("ok"), "{said}");
+    assert!(said.ends_with("2 to repair first\n"), "{said}");
 }
 
 #[tokio::test]

@@ -18,6 +18,17 @@ pub(crate) use rules::is_copyable_in_some_format;
 /// refer to no other. A text that calls itself `.mp4` would otherwise be followed as a playlist, to
 /// files of this machine and addresses of its network.
 pub const FORMAT_WHITELIST: &str = "mov,matroska,mpegts,flv,avi,mp3,aac,wav,flac,ogg";
+/// Containers an image for a slate may have, as [`FORMAT_WHITELIST`].
+pub const IMAGE_FORMATS: &str = "png_pipe,jpeg_pipe,webp_pipe,gif,bmp_pipe";
+/// How their names end.
+const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "gif", "bmp"];
+
+/// Whether `key` is called as an image is; what is not may be a clip.
+pub fn is_image(key: &str) -> bool {
+    let extension = key.rsplit('.').next().unwrap_or_default();
+    let mut known = IMAGE_EXTENSIONS.iter();
+    known.any(|known| extension.eq_ignore_ascii_case(known))
+}
 
 /// What `ffprobe` says of one file, reduced to what the on-air chain decides by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,6 +17,9 @@ pub struct CheckArgs {
     json: bool,
 }
 
+/// Stands for streams that cannot be read, or are none.
+const STREAMLESS: &str = "none";
+
 /// Looks at everything the configured streams need; whether nothing of it is missing.
 pub async fn run(config: &Config, args: CheckArgs) -> bool {
     let mut findings = vec![Finding {
@@ -27,6 +30,13 @@ pub async fn run(config: &Config, args: CheckArgs) -> bool {
     let (streams, found) = configuration(config);
     findings.push(found);
     let preflight = Preflight::new(config.clone().into());
+    // Whatever is wrong with the streams, the machine can be looked at.
+    let nowhere = (
+        STREAMLESS.parse().expect("a valid id"),
+        StreamConfig::default(),
+    );
+    let is_known = !streams.is_empty();
+    let streams = if is_known { streams } else { vec![nowhere] };
     let looks = streams.iter().map(async |(id, stream)| {
         let (mut found, surroundings) =
             tokio::join!(preflight.ground(stream), preflight.surroundings(stream));
@@ -36,6 +46,9 @@ pub async fn run(config: &Config, args: CheckArgs) -> bool {
     for (id, found) in futures_util::future::join_all(looks).await {
         for mut finding in found {
             if is_of_stream(&finding.name) {
+                if !is_known {
+                    continue;
+                }
                 finding.name = format!("{id}/{}", finding.name);
             } else if findings.iter().any(|known| known.name == finding.name) {
                 // Programs, directories and the store are the same for all streams.
@@ -69,7 +82,13 @@ fn configuration(config: &Config) -> (Vec<(StreamId, StreamConfig)>, Finding) {
     };
     match document::read::<StreamConfigFile>(&path) {
         Ok(Opened::Loaded { value, .. }) => {
-            let found = found(Verdict::Fine, format!("{} in {shown}", value.streams.len()));
+            let found = match value.streams.len() {
+                0 => found(
+                    Verdict::Doubtful,
+                    format!("none in {shown}: PUT /streams/main makes one"),
+                ),
+                count => found(Verdict::Fine, format!("{count} in {shown}")),
+            };
             (value.streams.into_iter().collect(), found)
         }
         Ok(Opened::Absent) => {

@@ -1,15 +1,16 @@
-//! The media store: does it answer, is there anything in it to play, and the slate's picture.
+//! The media store: does it answer, and is there anything in it to play.
 
 use std::time::Duration;
 
 use indicatif::BinaryBytes;
 use programme::playlist::{ListedObject, Playlist};
 use storage::media::server::MediaServer;
-use storage::media::{MediaError, MediaErrorKind, MediaObject, MediaStore};
-use storage::model::{SlateConfig, StreamConfig};
+use storage::media::{MediaErrorKind, MediaObject, MediaStore};
+use storage::model::StreamConfig;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Finding;
+use super::slate::{self, told};
 use crate::config::Config;
 use crate::media::probe::{self, Outcome};
 
@@ -56,7 +57,9 @@ impl Listing {
             Err(_) => {
                 let limit = LIST_LIMIT.as_secs();
                 let message = format!(
-                    "it was not listed within {limit} s: a slow connection, or a very large bucket"
+                    "the store was not listed within {limit} s: it does not answer (check \
+                     STORAGE_ENDPOINT and the firewall, or the disk of STORAGE_LOCAL_DIR), or it is slow \
+                     or very large (STORAGE_PREFIX)"
                 );
                 (Err(message), None)
             }
@@ -67,10 +70,6 @@ impl Listing {
             ahead_s,
         }
     }
-}
-
-fn told(error: &MediaError) -> String {
-    format!("{error}: {}", error.hint())
 }
 
 /// Looks at the store with the eyes of one stream.
@@ -99,12 +98,20 @@ pub(super) async fn look(
     }
     findings.extend(listing.ahead_s.map(skew));
     if let (Some(store), Ok(objects)) = (&listing.store, &listing.objects) {
-        let (item, slate) = tokio::join!(
-            item(config, store, objects, stream, until),
-            slate(store, stream.slate.as_ref(), until)
-        );
-        findings.extend(item);
-        findings.push(slate);
+        match MediaServer::start(store.clone()).await {
+            Ok(server) => {
+                let (item, slate) = tokio::join!(
+                    item(config, &server, objects, stream, until),
+                    slate::look(config, store, &server, stream.slate.as_ref(), until)
+                );
+                findings.extend(item);
+                findings.push(slate);
+            }
+            Err(error) => findings.push(Finding::doubtful(
+                "item",
+                format_args!("no port of 127.0.0.1 to read through: {error}"),
+            )),
+        }
     }
     findings
 }
@@ -132,7 +139,7 @@ fn skew(ahead_s: i64) -> Finding {
 /// At least one item of the programme that can be read as media.
 async fn item(
     config: &Config,
-    store: &MediaStore,
+    server: &MediaServer,
     objects: &[MediaObject],
     stream: &StreamConfig,
     until: Instant,
@@ -153,17 +160,10 @@ async fn item(
             format_args!("{named}: the slate would be on air. Upload, or correct programme.items"),
         ));
     }
-    let server = match MediaServer::start(store.clone()).await {
-        Ok(server) => server,
-        Err(error) => {
-            let message = format!("no port of 127.0.0.1 to read through: {error}");
-            return Some(Finding::doubtful("item", message));
-        }
-    };
     let looks = async {
         let mut last = None;
         for key in keys.iter().take(LOOKED_INTO) {
-            let outcome = probe::look(&config.ffprobe_bin, &server, key).await;
+            let outcome = probe::look(&config.ffprobe_bin, server, key).await;
             if matches!(outcome, Outcome::Media(_)) {
                 return Finding::fine("item", format_args!("{key} can be played"));
             }
@@ -180,33 +180,19 @@ async fn item(
 }
 
 fn not_playable(items: usize, last: Option<(&str, Outcome)>) -> Finding {
-    let (key, why) = match last {
-        Some((key, Outcome::NotMedia(why) | Outcome::Failed(why))) => (key, why),
-        Some((key, Outcome::Media(_))) => (key, String::new()),
-        None => ("", String::new()),
+    let (key, why, hint) = match last {
+        Some((key, Outcome::NotMedia(why))) => (key, why, "Upload again, whole"),
+        // The way there failed, or ffprobe: nothing is known of the file.
+        Some((key, Outcome::Failed(why))) => (key, why, "See what else is told here"),
+        Some((key, Outcome::Media(_))) => (key, String::new(), ""),
+        None => ("", String::new(), ""),
     };
     let looked_into = items.min(LOOKED_INTO);
     Finding::missing(
         "item",
         format_args!(
-            "none of the first {looked_into} of {items} items can be read; {key}: {why}. Upload \
-             again, whole, or look at GET /media"
+            "none of the first {looked_into} of {items} items can be read; {key}: {why}. {hint}, or \
+             look at GET /media"
         ),
     )
-}
-
-/// The picture the operator chose; a card stands in for one that cannot be used.
-async fn slate(store: &MediaStore, slate: Option<&SlateConfig>, until: Instant) -> Finding {
-    let Some(SlateConfig { key }) = slate else {
-        return Finding::fine("slate", "a generated card");
-    };
-    match timeout_at(until, store.stat(key)).await {
-        Ok(Ok(object)) if object.size_bytes > 0 => Finding::fine("slate", key),
-        Ok(Ok(_)) => Finding::missing("slate", format_args!("{key} is empty: upload it again")),
-        Ok(Err(error)) => Finding::missing(
-            "slate",
-            format_args!("{}; a generated card stands in for it", told(&error)),
-        ),
-        Err(_) => Finding::doubtful("slate", format_args!("{key} was not looked up in time")),
-    }
 }

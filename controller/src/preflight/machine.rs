@@ -1,5 +1,6 @@
 //! What the machine itself must give: directories, room, a clock, the keys.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::BinaryBytes;
@@ -73,12 +74,17 @@ fn directory(wanted: &Wanted) -> Finding {
         let message = format!("{dir}: nothing of its path exists; mount or create it");
         return Finding::new(wanted.unwritable, name, message);
     };
-    if let Err(error) = tempfile::tempfile_in(there) {
+    if let Err(error) = write_a_page(there) {
         let hint = storage::atomic::DiskFault::of(&error).hint();
         let message = format!("{} is not writable ({error}): {hint}", there.display());
         return Finding::new(wanted.unwritable, name, message);
     }
     room(wanted, there)
+}
+
+/// A full disk still makes files; it is their content that has no place.
+fn write_a_page(dir: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(dir)?.write_all(&[0; 4096])
 }
 
 fn room(wanted: &Wanted, there: &Path) -> Finding {

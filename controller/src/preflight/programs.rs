@@ -6,7 +6,7 @@ use std::path::Path;
 use storage::model::StreamConfig;
 use supervise::{CaptureLimits, ExitReason, Priority, Spec, capture};
 
-use super::{Finding, GROUND_LIMIT};
+use super::{Finding, GROUND_LIMIT, Verdict, slate};
 use crate::config::Config;
 
 const LIMITS: CaptureLimits = CaptureLimits {
@@ -27,10 +27,11 @@ pub(super) struct Programs {
 /// Asks all programs at once.
 pub(super) async fn look(config: &Config) -> Programs {
     let ffmpeg = config.ffmpeg_bin.as_path();
-    let (version, encoders, muxers, protocols, ffprobe, worker) = tokio::join!(
+    let (version, encoders, muxers, card, protocols, ffprobe, worker) = tokio::join!(
         said(ffmpeg, "-version"),
         listed(ffmpeg, "-encoders"),
         listed(ffmpeg, "-muxers"),
+        slate::card(ffmpeg),
         said(ffmpeg, "-protocols"),
         said(&config.ffprobe_bin, "-version"),
         said(&config.worker_bin, "--version"),
@@ -45,8 +46,14 @@ pub(super) async fn look(config: &Config) -> Programs {
     // One that does not run has been told; what it could do is no news.
     if works {
         // Slates and files of other formats are encoded with the two; everything is handed on as FLV.
-        findings.push(all_of("encoders", &encoders, &["libx264", "aac"]));
-        findings.push(all_of("muxers", &muxers, &["flv"]));
+        let able = [
+            all_of("encoders", &encoders, &["libx264", "aac"]),
+            all_of("muxers", &muxers, &["flv"]),
+        ];
+        // What it lacks has been told; that it fails without it is no news either.
+        let lacks_nothing = able.iter().all(|found| found.verdict == Verdict::Fine);
+        findings.extend(able);
+        findings.extend(lacks_nothing.then_some(card));
     }
     findings.push(match ffprobe {
         Ok(said) => Finding::fine("ffprobe", first_line(&said)),

@@ -3,14 +3,11 @@
 mod letters;
 
 use programme::StreamFormat;
-use programme::fit::FORMAT_WHITELIST;
+use programme::fit::{FORMAT_WHITELIST, IMAGE_FORMATS};
 use programme::format::AUDIO_RATE_HZ;
 
 use super::encode::{self, Reorder, strings};
 use super::input::{http_input, quiet};
-
-/// Containers an image may have.
-pub const IMAGE_FORMATS: &str = "png_pipe,jpeg_pipe,webp_pipe,gif,bmp_pipe";
 
 /// Colours of the generated card.
 const CARD_GROUND: &str = "0x12161c";

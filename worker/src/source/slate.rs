@@ -243,12 +243,7 @@ impl Wanted {
         still: u64,
     ) -> Result<(u64, Content), ErrorReport> {
         let key = object.key.clone();
-        let extension = key
-            .rsplit('.')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        if ["png", "jpg", "jpeg", "webp", "gif", "bmp"].contains(&extension.as_str()) {
+        if programme::fit::is_image(&key) {
             return Ok((still, Content::Image { key }));
         }
         let info = context.probe(object).await?;
