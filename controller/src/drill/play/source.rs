@@ -167,13 +167,14 @@ async fn without_media(world: &mut World, channel: usize, hold: Duration) -> any
     Ok(())
 }
 
-/// Goes on to the next item, so that the one on air has just begun and is still being read.
+/// Goes on to the next item, so that the one on air has just begun and is still being read. That may be the same
+/// film again: those between may have been away when their turn was.
 async fn fresh_item(world: &mut World, channel: usize) -> anyhow::Result<PathBuf> {
-    let before = world.status(channel).await?["on_air"]["item"].clone();
+    let before = world.status(channel).await?["on_air"]["since"].clone();
     skip(world, channel).await?;
     let status = world
         .until(channel, "the next item", FRESH_WITHIN, |status| {
-            status["on_air"]["kind"] == "programme" && status["on_air"]["item"] != before
+            status["on_air"]["kind"] == "programme" && status["on_air"]["since"] != before
         })
         .await?;
     let item = status["on_air"]["item"].as_str();
