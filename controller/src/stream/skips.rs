@@ -15,34 +15,53 @@ pub(super) struct Skips(Arc<Calls>);
 struct Calls {
     /// How many there were.
     came: AtomicU64,
-    /// How many of them are done. All who wait learn of it at once, and not one after the other.
-    done: watch::Sender<u64>,
+    /// How the last one ended. All who wait learn of it at once, and not one after the other.
+    over: watch::Sender<Over>,
     /// Held by whoever does one.
     turn: Mutex<()>,
+}
+
+/// Up to which call they are over.
+#[derive(Debug, Default)]
+struct Over {
+    done: u64,
+    failed: u64,
 }
 
 // === impl Skips ===
 
 impl Skips {
-    /// Does `skip`, unless another caller's is done meanwhile.
+    /// Does `skip`, unless another caller's is done meanwhile. Where another's fails, all who waited for it
+    /// do their own at once: a worker that hangs costs each its own patience, not that of all before.
     ///
     /// # Errors
     /// Those of `skip`: they are of this call alone.
     pub(super) async fn one<E>(&self, skip: impl Future<Output = Result<(), E>>) -> Result<(), E> {
-        let Calls { came, done, turn } = &*self.0;
+        let Calls { came, over, turn } = &*self.0;
         let own = came.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut news = done.subscribe();
+        let mut news = over.subscribe();
+        let waited = async {
+            // The sender is here.
+            drop(
+                news.wait_for(|over| over.done.max(over.failed) >= own)
+                    .await,
+            );
+        };
         let _turn = tokio::select! {
             biased;
-            _ = news.wait_for(|done| *done >= own) => return Ok(()),
-            turn = turn.lock() => turn,
+            () = waited => None,
+            turn = turn.lock() => Some(turn),
         };
-        if *done.borrow() >= own {
+        if over.borrow().done >= own {
             return Ok(());
         }
-        skip.await?;
-        done.send_replace(came.load(Ordering::SeqCst));
-        Ok(())
+        let outcome = skip.await;
+        let last = came.load(Ordering::SeqCst);
+        over.send_modify(|over| match &outcome {
+            Ok(()) => over.done = over.done.max(last),
+            Err(_) => over.failed = over.failed.max(last),
+        });
+        outcome
     }
 }
 
@@ -92,5 +111,28 @@ mod tests {
             skips.one(async { Ok::<_, &str>(()) })
         );
         assert_eq!((failed, done), (Err("refused"), Ok(())));
+    }
+
+    #[tokio::test]
+    async fn those_who_waited_for_one_that_fails_do_theirs_side_by_side() {
+        let (skips, begun, may_end) = (Skips::default(), AtomicU64::new(0), Semaphore::new(0));
+        let call = || {
+            skips.one(async {
+                begun.fetch_add(1, Ordering::SeqCst);
+                may_end.acquire().await.expect("it stays open").forget();
+                Err::<(), _>("it hangs")
+            })
+        };
+        let calls = join_all((0..100).map(|_| call()));
+        tokio::pin!(calls);
+        assert!(futures_util::poll!(calls.as_mut()).is_pending());
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        may_end.add_permits(1);
+        while begun.load(Ordering::SeqCst) < 100 {
+            assert!(futures_util::poll!(calls.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+        may_end.add_permits(99);
+        assert!(calls.await.iter().all(Result::is_err));
     }
 }
