@@ -263,9 +263,9 @@ impl Playout {
             );
         }
         self.mind_live(now);
-        self.mind_beneath(now);
         self.mind_card();
         self.mind_transition(now);
+        self.mind_beneath(now);
         let mut changed = false;
         loop {
             let view = self.view(now);

@@ -20,6 +20,8 @@ use crate::transitions::{CUT_INSTEAD, LED_OVER};
 const LONG: Duration = Duration::from_secs(34);
 /// Files are left and joined at their keyframes, one a second.
 const GOP_MS: i64 = 1_000;
+/// FFmpeg's time for a transition of small pictures.
+const RENDER_MS: i64 = 1_000;
 /// The clock of a machine that is not busy with other things.
 const UNEVEN: Duration = Duration::from_millis(700);
 /// Of the item that is left.
@@ -155,8 +157,15 @@ fn after_a_long_live_the_programme_goes_on_as_it_was_asked_to() {
             _ => (DAY, 0),
         };
         let off_ms = back.file_ms - ms;
+        // For a transition that failed the programme stood ready where its picture would have been due.
+        let ahead_ms = if stream == MIXED && missed > 0 {
+            RENDER_MS
+        } else {
+            0
+        };
+        let may_be_off = -GOP_MS - uneven_ms..=uneven_ms + ahead_ms;
         assert!(
-            back.file == file && (-GOP_MS - uneven_ms..=uneven_ms).contains(&off_ms),
+            back.file == file && may_be_off.contains(&off_ms),
             "{stream}: left {left:?}, back {back:?}, {off_ms} ms off {ms} ms of {file}"
         );
     }

@@ -130,11 +130,11 @@ fn goes_on_where_it_was(kind: Outage) {
     });
     assert_eq!(status["state"], "degraded", "{kind:?}: {status:#}");
     wait::observe(OUTAGE);
-    let status = controller.status("main");
+    let problems = &controller.status("main")["programme"]["problems"];
     assert_eq!(
-        status["programme"]["problems"].as_array().map(Vec::len),
+        problems.as_array().map(Vec::len),
         Some(0),
-        "{kind:?}: no item is to blame: {status:#}"
+        "{kind:?}: no item is to blame: {problems:#}"
     );
     kind.end(&bucket);
     let (back_at, pressure) = (SystemTime::now(), Pressure::now());

@@ -110,8 +110,12 @@ impl Playout {
         }
     }
 
-    /// What is to be told of an item that comes slower than it plays.
+    /// What is to be told of an item that comes slower than it plays. While the store is away it is
+    /// the store that is to blame.
     pub(super) fn slow_problem(&self) -> Option<ItemProblem> {
+        if self.sources.reach().is_away() {
+            return None;
+        }
         let item = self.current.as_ref()?;
         let fill_ms = item.source.queue().fill_ms()?;
         let key = item.object.key.clone();

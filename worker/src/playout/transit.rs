@@ -28,6 +28,9 @@ use crate::transition::{self, Failure, Plan, Unfit, Wanted};
 
 /// For what is needed of both sources; a feed with a keyframe every four seconds has it by then.
 const GATHER_LIMIT: Duration = Duration::from_millis(4_500);
+/// The same where all lies in hand already, or not: a feed that came by a cut has too little, and
+/// whoever gives it back is not to wait.
+const SOON_LIMIT: Duration = Duration::from_millis(1_500);
 /// A splice is passed by when nothing was cut there so much later: the clock of what is on air jumped.
 const PASSED_BY: Duration = Duration::from_millis(500);
 
@@ -88,8 +91,8 @@ enum Missed {
     Failure(#[from] Failure),
     #[error("FFmpeg was not done in time")]
     Late,
-    #[error("what it needs of both sources was not there in {:.1} s", GATHER_LIMIT.as_secs_f64())]
-    NotThere,
+    #[error("what it needs of both sources was not there in {:.1} s", .0.as_secs_f64())]
+    NotThere(Duration),
     #[error("what is on air came to its end before")]
     Ended,
     #[error("what is on air went past the place where it was to begin")]
@@ -106,7 +109,8 @@ impl Transit {
 
     /// Something is being made: what it is made of is to stay as it is.
     pub(super) fn is_preparing(&self) -> bool {
-        self.preparing.is_some()
+        let stage = self.preparing.as_ref().map(|preparing| &preparing.stage);
+        stage.is_some_and(|stage| !matches!(stage, Stage::Failed))
     }
 
     fn standing(&self, at_splice: bool) -> Transition {
@@ -200,7 +204,12 @@ impl Playout {
             return;
         };
         let went_on = match stage {
-            Stage::Gathering => self.gather(to, since, now),
+            Stage::Gathering => {
+                if to == Target::Current {
+                    self.go_on_to_splice(now);
+                }
+                self.gather(to, since, now)
+            }
             Stage::Rendering {
                 plan,
                 due,
@@ -228,8 +237,12 @@ impl Playout {
     }
 
     fn gather(&self, to: Target, since: Instant, now: Instant) -> Result<Stage, Missed> {
+        let limit = match (self.air, to) {
+            (Air::Live, Target::Current | Target::Slate(_)) => SOON_LIMIT,
+            _ => GATHER_LIMIT,
+        };
         let Some(wanted) = self.wanted_transition() else {
-            return Err(Missed::NotThere);
+            return Err(Missed::NotThere(limit));
         };
         let planned = match (self.outgoing(now), self.incoming(to)) {
             (Some(old), Some(new)) => Plan::make(wanted, &old, &new),
@@ -237,8 +250,8 @@ impl Playout {
         };
         let plan = match planned {
             Ok(plan) => plan,
-            Err(Unfit::NotYet) if now < since + GATHER_LIMIT => return Ok(Stage::Gathering),
-            Err(Unfit::NotYet) => return Err(Missed::NotThere),
+            Err(Unfit::NotYet) if now < since + limit => return Ok(Stage::Gathering),
+            Err(Unfit::NotYet) => return Err(Missed::NotThere(limit)),
             Err(Unfit::Never(never)) => return Err(never.into()),
         };
         let air_ms = plan.splice_ms + self.timeline.shift_ms().unwrap_or(0);

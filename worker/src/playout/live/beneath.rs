@@ -125,7 +125,18 @@ impl Playout {
         }
     }
 
-    /// Lets go of what would have been aired by now.
+    /// An item that goes on unseen is to be where it would be when a transition leads over to it.
+    pub(in crate::playout) fn go_on_to_splice(&mut self, now: Instant) {
+        if !self.goes_on_beneath(now) {
+            return;
+        }
+        self.go_on_beneath(now + self.render_time());
+        if let Some(item) = &mut self.current {
+            item.begin_at_keyframe();
+        }
+    }
+
+    /// Lets go of what would have been aired by then.
     fn go_on_beneath(&mut self, now: Instant) {
         let (Some(beneath), Some(item)) = (&mut self.live.beneath, &mut self.current) else {
             return;

@@ -10,7 +10,7 @@ use crate::playout::Playout;
 use crate::source::{Slate, SlateSource};
 use crate::transition::{InHand, Outgoing};
 
-/// What FFmpeg is given to render a clip before it is to go out: small pictures, and large ones.
+/// For small pictures, and for large ones.
 const RENDER_TIME: Duration = Duration::from_millis(1_000);
 const LONG_RENDER_TIME: Duration = Duration::from_millis(2_000);
 /// Pixels a second from which on they are large: more than 1280x720 at 30.
@@ -92,7 +92,8 @@ impl Playout {
         })
     }
 
-    fn render_time(&self) -> Duration {
+    /// What FFmpeg is given to render a clip before it is to go out.
+    pub(in crate::playout) fn render_time(&self) -> Duration {
         let pixels = u64::from(self.format.width) * u64::from(self.format.height);
         match pixels * u64::from(self.format.fps) > LARGE {
             true => LONG_RENDER_TIME,
