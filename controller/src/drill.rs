@@ -17,6 +17,7 @@ pub mod platform;
 pub mod play;
 pub mod programme;
 pub mod proxy;
+pub mod refusal;
 pub mod rest;
 pub mod soak;
 pub mod verdict;

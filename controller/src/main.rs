@@ -57,7 +57,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Nowhere is left to tell that even this cannot be printed.
@@ -81,6 +81,9 @@ fn main() -> ExitCode {
         None | Some(Command::Serve | Command::Demo | Command::Drill(_))
     ) {
         supervise::priority::lead();
+    }
+    if let Some(Command::Drill(args)) = &mut cli.command {
+        args.prepare();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

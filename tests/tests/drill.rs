@@ -13,7 +13,8 @@ use e2e::process::{self, Child};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Root can be kept from nothing: left out by name then. Every other fault must be within its limits.
+/// Where root may neither mount nor give up its rights, it can be kept from nothing: left out by name then. Every
+/// other fault must be within its limits.
 const MAY_BE_SKIPPED: [&str; 1] = ["state-read-only"];
 
 /// Of the shorter soak that is one of the tests: workers, publishers, readers and controllers that are

@@ -11,6 +11,7 @@ use supervise::shutdown::Shutdown;
 use super::say;
 use crate::config::Config;
 use crate::drill::fault::{ALL, Fault};
+use crate::drill::refusal::{self, Means};
 use crate::drill::verdict::Sight;
 use crate::drill::world::World;
 use crate::drill::{Outcome, Verdict, run, soak};
@@ -42,6 +43,20 @@ pub struct DrillArgs {
     /// Ends what is left of the drill that started this
     #[arg(long, hide = true, exclusive = true)]
     pub warden: bool,
+    /// See [`Self::prepare`].
+    #[arg(skip)]
+    refusing: Means,
+}
+
+// === impl DrillArgs ===
+
+impl DrillArgs {
+    /// Does what can be done only while the program has one thread.
+    pub fn prepare(&mut self) {
+        if !self.list && !self.warden {
+            self.refusing = refusal::prepare();
+        }
+    }
 }
 
 /// Runs it; whether everything stayed within its limits.
@@ -64,7 +79,7 @@ pub async fn drill(config: &Config, args: DrillArgs) -> anyhow::Result<bool> {
         None => 1,
     };
     let mut world = tokio::select! {
-        world = World::make(config, channels) => world?,
+        world = World::make(config, channels, args.refusing) => world?,
         // Nothing runs yet but FFmpeg, which dies with this process.
         _ = shutdown.requested() => anyhow::bail!("interrupted"),
     };

@@ -15,8 +15,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
 use tokio::time::sleep;
 
-use super::family;
-use super::world::{GRACE, runtime_dir};
+use super::world::{GRACE, runtime_dir, state_dir};
+use super::{family, refusal};
 
 /// The argument of `drill` by which it is started.
 pub const ARGUMENT: &str = "--warden";
@@ -69,6 +69,9 @@ pub async fn watch() -> anyhow::Result<()> {
     let directory = PathBuf::from(directory.await.expect("reading does not panic")?);
     anyhow::ensure!(directory.is_absolute(), "started by a drill only");
     end_all(&runtime_dir(&directory)).await?;
+    // It may have been killed while nothing could be written, and then nothing could be removed. What cannot be
+    // lifted shows in that.
+    let _lifted = refusal::lift(&state_dir(&directory));
     match std::fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),

@@ -30,6 +30,7 @@ use super::clips;
 use super::family::{self, Member};
 use super::lateness::Lateness;
 use super::programme::Programme;
+use super::refusal::Means;
 use super::rest;
 use super::warden::Warden;
 use crate::config::Config;
@@ -59,6 +60,8 @@ pub struct World {
     pub programme: Programme,
     /// How late the machine is.
     pub lateness: Lateness,
+    /// How a directory can be made to refuse writes.
+    pub refusing: Means,
     recipe: Recipe,
     warden: Warden,
     directory: TempDir,
@@ -71,7 +74,7 @@ impl World {
     ///
     /// # Errors
     /// In words for the operator.
-    pub async fn make(config: &Config, channels: usize) -> anyhow::Result<Self> {
+    pub async fn make(config: &Config, channels: usize, refusing: Means) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("drill-")
             .tempdir()
@@ -79,7 +82,7 @@ impl World {
         let root = directory.path();
         let warden = Warden::start(root).await?;
         let layout = Layout {
-            state_dir: root.join("state"),
+            state_dir: state_dir(root),
             runtime_dir: runtime_dir(root),
             cache_dir: root.join("cache"),
         };
@@ -92,6 +95,7 @@ impl World {
             channels: Vec::new(),
             programme,
             lateness: Lateness::watch(&config.ffmpeg_bin),
+            refusing,
             recipe: Recipe::of(config, &layout, &media, root)?,
             layout,
             warden,
@@ -343,6 +347,11 @@ impl World {
         storage::atomic::write(&self.layout.config_file(), text.as_bytes())?;
         Ok(())
     }
+}
+
+/// Of a drill in `directory`.
+pub(super) fn state_dir(directory: &Path) -> PathBuf {
+    directory.join("state")
 }
 
 /// Of a drill in `directory`: arguments of everything it has started hold this.

@@ -1,17 +1,17 @@
 //! Faults of those who keep a channel on air: controller, worker, and what they remember.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use hyper::{Method, StatusCode};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::fs;
 use tokio::time::sleep;
 
 use super::{Played, Unavailable};
 use crate::drill::family;
+use crate::drill::refusal::Refusal;
 use crate::drill::rest;
 use crate::drill::world::World;
 
@@ -23,6 +23,10 @@ const ADOPTED_WITHIN: Duration = Duration::from_secs(3);
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 /// Shorter than anything that is noticed: a destination is given up after 5 s, a worker after 8 s.
 const PAUSED: Duration = Duration::from_secs(3);
+/// For how long nothing can be written.
+const REFUSED_FOR: Duration = Duration::from_secs(6);
+/// A stream that is never on air: to be written down.
+const BESIDE: &str = "/streams/drill-beside";
 const UPGRADED_WITHIN: Duration = Duration::from_secs(20);
 
 pub(super) async fn controller_killed(world: &mut World, channel: usize) -> anyhow::Result<Played> {
@@ -78,21 +82,52 @@ pub(super) async fn state_read_only(
     world: &mut World,
     channel: usize,
 ) -> anyhow::Result<Result<Played, Unavailable>> {
-    if nix::unistd::geteuid().is_root() {
-        return Ok(Err(Unavailable(
-            "root may write everywhere: run the drill as another user",
-        )));
-    }
-    let directory = world.layout.state_dir.clone();
-    permit(&directory, 0o550).await?;
-    // A restart is what would be written down.
     let worker = world.worker(channel).await?;
-    world.watch(channel, Duration::from_secs(6)).await;
-    let health = rest::get(world.address()?, "/health").await;
-    permit(&directory, 0o750).await?;
-    health.context("while the state directory was read-only")?;
+    let Some(refusal) = Refusal::of(&world.layout.state_dir, world.refusing)? else {
+        return Ok(Err(Unavailable(
+            "root may write everywhere here, and may neither mount nor give that up: run the drill as another \
+             user",
+        )));
+    };
+    let told = unsaved(world, channel).await;
+    refusal.lift()?;
+    told.context("while the state directory refused writes")?;
+    saved_again(world).await?;
     adopted(world, channel, worker.pid()).await?;
     Ok(Ok(Played::now()))
+}
+
+/// Something is to be written down, and the caller hears that it was not; the rest goes on.
+async fn unsaved(world: &mut World, channel: usize) -> anyhow::Result<()> {
+    let (status, answer) = put_beside(world).await?;
+    ensure!(
+        status == StatusCode::SERVICE_UNAVAILABLE && answer["error"]["code"] == "not_saved",
+        "a stream was saved nevertheless, or refused for another reason: {status}: {answer}"
+    );
+    world.watch(channel, REFUSED_FOR).await;
+    let (status, _) = rest::call(world.address()?, Method::GET, BESIDE, None).await?;
+    ensure!(
+        status == StatusCode::NOT_FOUND,
+        "what was not saved is there: {status}"
+    );
+    rest::get(world.address()?, "/health").await.map(drop)
+}
+
+/// What was refused is taken, and taken away again.
+async fn saved_again(world: &World) -> anyhow::Result<()> {
+    let (status, answer) = put_beside(world).await?;
+    ensure!(
+        status.is_success(),
+        "nothing can be saved yet: {status}: {answer}"
+    );
+    let (status, answer) = rest::call(world.address()?, Method::DELETE, BESIDE, None).await?;
+    ensure!(status.is_success(), "removing it: {status}: {answer}");
+    Ok(())
+}
+
+async fn put_beside(world: &World) -> anyhow::Result<(StatusCode, Value)> {
+    let nowhere = json!({ "destinations": [] });
+    rest::call(world.address()?, Method::PUT, BESIDE, Some(&nowhere)).await
 }
 
 pub(super) async fn worker_upgraded(
@@ -183,11 +218,4 @@ async fn replaced(world: &mut World, channel: usize, pid: i32) -> anyhow::Result
 async fn image_time(pid: i32) -> anyhow::Result<String> {
     let auxv = fs::read(format!("/proc/{pid}/auxv")).await?;
     Ok(auxv.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-async fn permit(directory: &std::path::Path, mode: u32) -> anyhow::Result<()> {
-    let permissions = std::fs::Permissions::from_mode(mode);
-    fs::set_permissions(directory, permissions)
-        .await
-        .with_context(|| format!("changing the permissions of {}", directory.display()))
 }
