@@ -369,8 +369,14 @@ impl Air {
         }
         let mut since = at;
         if let Some(open) = destination.open.take() {
-            let recovered = matches!((&open.link, &link), (Link::Down(_), Some(Link::Up { .. })));
-            let recovery = recovered.then(|| self.recovery(open.since));
+            let recovery = match (&open.link, &link) {
+                (Link::Down(why), Some(Link::Up { .. })) => {
+                    Some(self.recovery(open.since, why.cause))
+                }
+                (Link::Down(_), None) => Some(Recovery::Stopped),
+                // One that is cut in two goes on.
+                (Link::Down(_), Some(Link::Down(_))) | (Link::Up { .. }, _) => None,
+            };
             rows.extend(self.destination_row(name, &open, Some(at), recovery));
             since = at.max(open.since);
         }
@@ -386,20 +392,33 @@ impl Air {
         }
         let mut since = at;
         if let Some(on_air) = self.on_air.take() {
-            let slate = on_air.source.kind == OnAirKind::Slate;
-            let recovered = slate
-                && source
-                    .as_ref()
-                    .is_some_and(|it| it.kind != OnAirKind::Slate);
-            let recovery = recovered.then(|| self.recovery(on_air.since));
+            let recovery = self.end_of_slate(&on_air, source.as_ref());
             rows.extend(self.on_air_row(&on_air, Some(at), recovery));
             since = at.max(on_air.since);
         }
         self.on_air = source.map(|source| OnAir { since, source });
     }
 
-    fn recovery(&self, since: Instant) -> Recovery {
-        if self.acted.is_some_and(|acted| acted > since.ms) {
+    /// How the slate ended, if that was one, now that there is `next`. One that ends with its worker is followed by
+    /// whatever the next worker has on air.
+    fn end_of_slate(&self, on_air: &OnAir, next: Option<&Source>) -> Option<Recovery> {
+        if on_air.source.kind != OnAirKind::Slate {
+            return None;
+        }
+        match next {
+            Some(next) if next.kind == OnAirKind::Slate => None,
+            Some(_) => {
+                let cause = on_air.source.cause.unwrap_or(DarkCause::Unknown);
+                Some(self.recovery(on_air.since, cause))
+            }
+            None => self.wanted.is_none().then_some(Recovery::Stopped),
+        }
+    }
+
+    fn recovery(&self, since: Instant, cause: DarkCause) -> Recovery {
+        if cause.is_planned() {
+            Recovery::Planned
+        } else if self.acted.is_some_and(|acted| acted > since.ms) {
             Recovery::ByHand
         } else {
             Recovery::Automatic

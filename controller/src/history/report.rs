@@ -78,6 +78,8 @@ pub struct DestinationUptime {
     pub automatic: usize,
     /// Of those, ended after the operator did something.
     pub by_hand: usize,
+    /// Of those, never over: the stream was stopped, or the destination taken away.
+    pub stopped: usize,
     /// How long it took to be back.
     pub recovery: RecoveryTimes,
     /// What somebody meant.
@@ -167,7 +169,7 @@ pub struct Incident {
     pub error_type: Option<String>,
     /// Whether somebody meant it.
     pub planned: bool,
-    /// How it ended; `null` while it has not, and when it ended because nothing was wanted any more.
+    /// How it ended; `null` while it has not, and where it goes on as another incident.
     pub recovery: Option<Recovery>,
 }
 

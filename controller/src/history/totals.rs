@@ -103,10 +103,10 @@ impl Totals {
                 let totals = self.destination(&row.destination);
                 totals.wanted_ms += length_ms;
                 totals.gaps.entry(row.cause).or_default().add(length_ms);
-                match row.recovery.filter(|_| !row.cause.is_planned()) {
+                match row.recovery {
                     Some(Recovery::Automatic) => totals.automatic += 1,
                     Some(Recovery::ByHand) => totals.by_hand += 1,
-                    None => {}
+                    Some(Recovery::Planned | Recovery::Stopped) | None => {}
                 }
             }
             // Its seconds are those of what was on air.

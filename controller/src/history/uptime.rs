@@ -192,6 +192,7 @@ fn destination(
             .count(),
         automatic: recovered(Recovery::Automatic),
         by_hand: recovered(Recovery::ByHand),
+        stopped: recovered(Recovery::Stopped),
         recovery: recovery_times(&faults),
         planned: Planned {
             gaps: planned.len(),
@@ -202,9 +203,12 @@ fn destination(
 }
 
 fn recovery_times(faults: &[&Gap]) -> RecoveryTimes {
+    let recovered =
+        |gap: &&&Gap| matches!(gap.recovery, Some(Recovery::Automatic | Recovery::ByHand));
     let ended = faults
         .iter()
-        .filter(|gap| gap.recovery.is_some() && gap.cause != DarkCause::Starting);
+        .filter(recovered)
+        .filter(|gap| gap.cause != DarkCause::Starting);
     let mut lengths: Vec<i64> = ended
         .filter_map(|gap| Some(gap.span.end_ms? - gap.span.start_ms))
         .collect();

@@ -58,7 +58,7 @@ pub struct Gap {
     pub cause: DarkCause,
     /// The exact failure, where one is known.
     pub error_type: Option<String>,
-    /// How it ended; `None` while it has not, and where its end was that nothing was wanted any more.
+    /// How it ended; `None` while it has not, and where it goes on as another.
     pub recovery: Option<Recovery>,
 }
 
@@ -79,7 +79,7 @@ pub struct OnAirSpan {
     pub recovery: Option<Recovery>,
 }
 
-/// Who ended a gap.
+/// How a gap or a slate ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +88,10 @@ pub enum Recovery {
     Automatic,
     /// The operator acted before it ended.
     ByHand,
+    /// Its cause was meant, and nothing had to be mended.
+    Planned,
+    /// It did not recover: the operator stopped the stream, or took the destination away, while it lasted.
+    Stopped,
 }
 
 /// Somebody was live, or asked to be: from when they asked to when they were off air again.

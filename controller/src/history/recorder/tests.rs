@@ -191,8 +191,60 @@ fn what_was_dark_before_a_stop_stays_in_the_record_and_nothing_is_dark_after_it(
     facts.push(fact(20_000, What::Unwanted));
     facts.push(fact(18_000, dark("w1", "a", DarkCause::DestinationStalled)));
     facts.push(fact(20_500, gone("w1", DarkCause::Operator)));
-    let stall = (18_000, Some(20_000), DarkCause::DestinationStalled, None);
+    let stopped = Some(Recovery::Stopped);
+    let stall = (18_000, Some(20_000), DarkCause::DestinationStalled, stopped);
     assert_eq!(tell(facts).gaps(), [STARTING, stall]);
+}
+
+#[test]
+fn what_is_stopped_or_taken_away_has_not_recovered() {
+    let mut facts = vec![fact(1_000, wanted(&["a", "b"]))];
+    facts.push(fact(1_100, started("w1")));
+    let failed = Some(DarkCause::SourceFailed);
+    facts.push(fact(1_200, on_air("w1", OnAirKind::Slate, failed)));
+    facts.push(fact(
+        5_000,
+        What::Configured {
+            destinations: vec!["a".into()],
+        },
+    ));
+    // The operator did something, and it helped nothing.
+    facts.push(fact(6_000, What::Act));
+    facts.push(fact(9_000, What::Unwanted));
+    let told = tell(facts);
+    let stopped = Some(Recovery::Stopped);
+    let starting = DarkCause::Starting;
+    let mut gaps = told.gaps();
+    gaps.sort_by_key(|gap| gap.1);
+    assert_eq!(
+        gaps,
+        [
+            (1_000, Some(5_000), starting, stopped),
+            (1_000, Some(9_000), starting, stopped)
+        ]
+    );
+    assert_eq!(told.slates(), [(1_200, Some(9_000), failed, stopped)]);
+}
+
+#[test]
+fn what_was_meant_is_planned_from_its_beginning_to_its_end() {
+    let mut facts = course();
+    // A configuration with another address: the act, and what it does.
+    facts.push(fact(9_990, What::Act));
+    facts.push(fact(10_000, dark("w1", "a", DarkCause::Operator)));
+    facts.push(fact(11_000, delivering("w1", "a", 2)));
+    facts.push(fact(20_000, dark("w1", "a", DarkCause::PlannedRenewal)));
+    facts.push(fact(20_100, What::Act));
+    facts.push(fact(20_300, delivering("w1", "a", 3)));
+    let planned = Some(Recovery::Planned);
+    assert_eq!(
+        tell(facts).gaps(),
+        [
+            STARTING,
+            (10_000, Some(11_000), DarkCause::Operator, planned),
+            (20_000, Some(20_300), DarkCause::PlannedRenewal, planned)
+        ]
+    );
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn slate(start_ms: i64, end_ms: i64) -> Row {
 #[test]
 fn seconds_are_cut_to_the_window_and_gaps_are_sorted_by_what_ended_them() {
     use DarkCause::{DestinationLost, PlannedRenewal, Starting};
-    use Recovery::{Automatic, ByHand};
+    use Recovery::{Automatic, ByHand, Planned, Stopped};
     let rows = vec![
         Row::Wanted(Wanted {
             stream: main(),
@@ -70,8 +70,10 @@ fn seconds_are_cut_to_the_window_and_gaps_are_sorted_by_what_ended_them() {
         delivery(43_000, Some(50_000)),
         gap(50_000, Some(60_000), DestinationLost, Some(ByHand)),
         delivery(60_000, Some(70_000)),
-        gap(70_000, Some(71_000), PlannedRenewal, Some(Automatic)),
-        delivery(71_000, Some(96_000)),
+        gap(70_000, Some(71_000), PlannedRenewal, Some(Planned)),
+        delivery(71_000, Some(90_000)),
+        gap(90_000, Some(94_000), DestinationLost, Some(Stopped)),
+        delivery(94_000, Some(96_000)),
         gap(96_000, None, DestinationLost, None),
         slate(2_000, 4_000),
         slate(40_000, 42_000),
@@ -86,14 +88,14 @@ fn seconds_are_cut_to_the_window_and_gaps_are_sorted_by_what_ended_them() {
     let to = &stream.destinations[0];
     assert_eq!(
         (to.wanted_s, to.delivered_s, to.dark_s),
-        (100.0, 80.0, 20.0)
+        (100.0, 76.0, 24.0)
     );
-    assert_eq!(to.availability, Some(0.8));
+    assert_eq!(to.availability, Some(0.76));
     // 3–4, 40–41, 49–50 and 60–62 s.
     assert_eq!(to.slate_s, 5.0);
     assert_eq!(
-        (to.gaps, to.open_gaps, to.automatic, to.by_hand),
-        (4, 1, 2, 1)
+        (to.gaps, to.open_gaps, to.automatic, to.by_hand, to.stopped),
+        (5, 1, 2, 1, 1)
     );
     assert_eq!((to.planned.gaps, to.planned.dark_s), (1, 1.0));
     assert_eq!(to.longest_gap_s, Some(12.0), "the start's whole length");
