@@ -16,6 +16,7 @@ mod read;
 mod retain;
 mod rows;
 mod schema;
+mod whereabouts;
 mod write;
 
 use std::ffi::OsString;
@@ -33,8 +34,10 @@ pub use rows::{
     SessionEnd, Span, Table, Wanted,
 };
 pub use schema::SCHEMA_VERSION;
+pub use whereabouts::Whereabouts;
 pub use write::Batch;
 
+use self::whereabouts::Identity;
 use crate::atomic::{self, AtomicError, DiskFault};
 
 /// A reader with `sqlite3` at the same time is waited for this long.
@@ -47,6 +50,10 @@ const WAL_LIMIT_BYTES: i64 = 4 * 1024 * 1024;
 pub struct Database {
     connection: Connection,
     path: PathBuf,
+    /// Of what was opened; `None` where the disk did not say.
+    file: Option<Identity>,
+    /// Of SQLite's log beside it.
+    log: Option<Identity>,
 }
 
 /// What could not be done with the history.
@@ -103,7 +110,9 @@ impl Database {
     /// # Errors
     /// When it can be neither set aside nor made anew.
     pub fn begin_anew(self, now: Timestamp) -> Result<(Self, PathBuf), HistoryError> {
-        let Self { connection, path } = self;
+        let Self {
+            connection, path, ..
+        } = self;
         drop(connection);
         let aside = set_aside(&path, now)?;
         Ok((Self::open_whole(&path)?, aside))
@@ -141,6 +150,8 @@ impl Database {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            file: Identity::of(path).ok(),
+            log: Identity::of(&with_suffix(path, "-wal")).ok(),
         })
     }
 

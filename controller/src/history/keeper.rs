@@ -127,6 +127,7 @@ impl Keeper {
     }
 
     fn tick(&mut self) {
+        self.store.look();
         if let Some(found) = self.store.open() {
             if self.loaded {
                 self.store.anew = true;

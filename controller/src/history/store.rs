@@ -5,6 +5,9 @@
 //!                    ▲                                 │
 //!                    └── damaged: set aside, anew ◄────┘
 //! ```
+//! An open file that was removed is written again from what is still open; one that was replaced is let go of, for the
+//! other in its place.
+//!
 //! A batch stays until it was written whole. Rows replace their earlier selves in it, so a disk that
 //! refuses for a day costs as much memory as there were intervals; samples beyond a bound are dropped,
 //! oldest first.
@@ -13,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use storage::history::{Batch, Database, HistoryError, Loaded};
+use storage::history::{Batch, Database, HistoryError, Loaded, Whereabouts};
 use tokio::sync::watch;
 
 use super::Unavailable;
@@ -70,6 +73,16 @@ impl Store {
                 self.refused(error);
                 None
             }
+        }
+    }
+
+    /// Looks whether the open file is still the one at its path, and does what is to be done when it is not.
+    pub(super) fn look(&mut self) {
+        let whereabouts = self.database.as_ref().map(Database::whereabouts);
+        match whereabouts {
+            None | Some(Whereabouts::There) => {}
+            Some(Whereabouts::Removed) => self.removed(),
+            Some(Whereabouts::Replaced) => self.replaced(),
         }
     }
 
@@ -163,6 +176,41 @@ impl Store {
                 will_retry = true,
                 "streams go on, and the history is tried again every {} s: {text}",
                 RETRY_EVERY.as_secs()
+            );
+        }
+    }
+
+    fn removed(&mut self) {
+        match self.database.take().map(Database::restore) {
+            None => {}
+            Some(Ok(database)) => {
+                self.database = Some(database);
+                tracing::warn!(
+                    error_type = "history_removed",
+                    path = %self.path.display(),
+                    "the history was removed while it was in use: it was written again from what was \
+                     still open, and nothing of it is lost; to begin a new one, stop the controller first"
+                );
+            }
+            Some(Err(error)) => tracing::error!(
+                error_type = "history_lost",
+                path = %self.path.display(),
+                "the history was removed while it was in use, and could not be written again: a new one \
+                 is begun, and everything up to now is missing in it, but for what is under way: {}",
+                told(&error)
+            ),
+        }
+    }
+
+    fn replaced(&mut self) {
+        if let Some(database) = self.database.take() {
+            let path = database.let_go();
+            tracing::error!(
+                error_type = "history_replaced",
+                path = %path.display(),
+                "another file was put in the place of the history while it was in use: the record goes \
+                 on in that one, and what only the one before had is missing in it; stop the controller \
+                 before you restore a copy"
             );
         }
     }

@@ -208,6 +208,32 @@ async fn a_controller_that_was_away_reads_everything_once_and_a_dead_worker_ends
 }
 
 #[tokio::test]
+async fn a_history_that_is_removed_while_in_use_is_there_again_with_all_that_was_in_it() {
+    let mut site = Site::new();
+    let history = site.history();
+    site.want(&history, 0);
+    site.begin(1, 1_000, Some(moment::boot_id()));
+    let before = told(&incidents(&history).await, &site);
+    assert_eq!(before, [(0, 1.5, DarkCause::Starting)]);
+    let file = site.layout().history_file();
+    fs::remove_file(&file).unwrap();
+    // Each question is one look.
+    assert_eq!(told(&incidents(&history).await, &site), before);
+    assert!(file.exists());
+    assert_eq!(history.fault(), None);
+
+    // Its directory is away, and comes back empty: what is known by heart is there.
+    let (state, away) = (site.layout().state_dir, site.dir.path().join("away"));
+    storage::atomic::set_aside(&state, &away).unwrap();
+    history.uptime(Window::Day, None).await.unwrap_err();
+    site.layout().create().unwrap();
+    assert_eq!(told(&incidents(&history).await, &site), before);
+    history.close().await;
+    let history = site.history();
+    assert_eq!(told(&incidents(&history).await, &site), before);
+}
+
+#[tokio::test]
 async fn a_part_of_which_the_first_line_is_still_to_come_is_left_to_its_worker() {
     let mut site = Site::new();
     let history = site.history();
