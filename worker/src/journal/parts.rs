@@ -7,10 +7,12 @@
 //! 4. At 1 MiB the next part is begun; beyond 64 the oldest go.
 //! 5. Room for some thousand lines is taken beforehand, beyond the end of the part: what a worker notes while the
 //!    disk is full is in the file all the same, and outlives the worker.
+//! 6. A part that somebody removed is followed by the next: nobody would read what is written into it. Numbers are
+//!    not used again, because the reader has its place by them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -29,6 +31,8 @@ pub(super) struct Parts {
     directory: PathBuf,
     generation: u64,
     part_bytes: u64,
+    /// Number of the part begun last.
+    begun: u32,
     open: Option<Part>,
 }
 
@@ -50,6 +54,7 @@ impl Parts {
             directory,
             generation,
             part_bytes: PART_BYTES,
+            begun: 0,
             open: None,
         }
     }
@@ -80,6 +85,9 @@ impl Parts {
 
     /// The part that the next line goes to, with nothing left of the one before.
     fn writable(&mut self) -> io::Result<&mut Part> {
+        if self.open.as_ref().is_some_and(Part::is_removed) {
+            self.open = None;
+        }
         if let Some(part) = &mut self.open {
             part.finish()?;
             if part.bytes >= self.part_bytes {
@@ -98,19 +106,20 @@ impl Parts {
         Ok(part)
     }
 
-    fn begin(&self) -> io::Result<Part> {
+    fn begin(&mut self) -> io::Result<Part> {
         fs::create_dir_all(&self.directory)?;
         let own = |name: &AirPart| name.generation == self.generation;
         let newest = self.names()?.into_iter().filter(own).max();
         let name = AirPart {
             generation: self.generation,
-            part: newest.map_or(1, |newest| newest.part + 1),
+            part: newest.map_or(0, |newest| newest.part).max(self.begun) + 1,
         };
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
             .mode(0o600)
             .open(self.directory.join(name.to_string()))?;
+        self.begun = name.part;
         Ok(Part {
             file,
             bytes: 0,
@@ -143,6 +152,10 @@ impl Parts {
 }
 
 impl Part {
+    fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.nlink() == 0)
+    }
+
     /// Takes room ahead, once half of it is used. A disk that gives none now is asked again at the next
     /// line, which it may not take either; a file system that cannot do it loses nothing by it.
     fn reserve(&mut self) {

@@ -5,11 +5,17 @@
 //! error; a rename would leave both on the old file. So the full file is copied to `<name>.1` and
 //! then cut to nothing: appending goes on at its new end. Only the worker writes, so no line is
 //! lost between the two; a crash between them leaves lines twice, never none.
+//!
+//! A file that somebody removed or moved away is begun anew, and becomes standard output and error in its turn: the
+//! next image of this process finds it there.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::stdio::{dup2_stderr, dup2_stdout};
 
 /// Largest size of the file and of its predecessor.
 const LIMIT_BYTES: u64 = 5 * 1024 * 1024;
@@ -66,6 +72,24 @@ impl Rotating {
         }
         drop(out.write_all(line));
     }
+
+    /// Looks whether the log still is the file at its path, and begins it anew when it is not; whether it did. Where
+    /// that cannot be done, the next look tries it again.
+    pub(super) fn look(&mut self) -> bool {
+        let (Some(out), Some(log)) = (&mut self.out, &mut self.log) else {
+            return false;
+        };
+        if !log.is_gone(out) {
+            return false;
+        }
+        let Ok(file) = log.begin_anew() else {
+            return false;
+        };
+        replace_standard(out, &file);
+        log.bytes = file.metadata().map_or(0, |it| it.len());
+        *out = file;
+        true
+    }
 }
 
 impl Log {
@@ -77,14 +101,56 @@ impl Log {
         self.bytes = 0;
         Ok(())
     }
+
+    /// Whether it is certain that `out` is not the file at the path any more.
+    fn is_gone(&self, out: &File) -> bool {
+        match (out.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(mine), Ok(there)) => !is_same(&mine, &there),
+            (Ok(_), Err(error)) => error.kind() == io::ErrorKind::NotFound,
+            (Err(_), _) => false,
+        }
+    }
+
+    /// The file, as the controller makes it for a worker.
+    fn begin_anew(&self) -> io::Result<File> {
+        if let Some(directory) = self.path.parent() {
+            match DirBuilder::new().mode(0o750).create(directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        let mut append = File::options();
+        append.append(true).create(true).mode(0o640);
+        append.open(&self.path)
+    }
+}
+
+/// Puts `new` where standard output and error are `old`. Where that fails, what is written past the log goes on to
+/// where it went.
+fn replace_standard(old: &File, new: &File) {
+    let is_old = |standard: io::Result<File>| {
+        let standard = standard.and_then(|file| file.metadata());
+        let old = old.metadata();
+        matches!((standard, old), (Ok(standard), Ok(old)) if is_same(&standard, &old))
+    };
+    let held = |fd: io::Result<std::os::fd::OwnedFd>| fd.map(File::from);
+    if is_old(held(io::stdout().as_fd().try_clone_to_owned())) {
+        let _kept = dup2_stdout(new);
+    }
+    if is_old(held(io::stderr().as_fd().try_clone_to_owned())) {
+        let _kept = dup2_stderr(new);
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// The size of `path` when `out` is that very file.
 fn size_if_same(out: &File, path: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
     let mine = out.metadata().ok()?;
     let there = std::fs::metadata(path).ok()?;
-    let same = mine.is_file() && (mine.dev(), mine.ino()) == (there.dev(), there.ino());
+    let same = mine.is_file() && is_same(&mine, &there);
     same.then_some(mine.len())
 }
 
@@ -116,6 +182,33 @@ mod tests {
         let lines: Vec<_> = old.lines().chain(new.lines()).collect();
         let all: Vec<_> = (10..25).map(|number| format!("line {number}")).collect();
         assert_eq!(lines, all);
+    }
+
+    #[test]
+    fn a_log_that_was_moved_or_removed_with_its_directory_is_begun_anew() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let logs = dir.path().join("logs");
+        std::fs::create_dir(&logs).expect("made");
+        let (path, moved) = (logs.join("main.log"), dir.path().join("moved"));
+        let mut rotating = Rotating::new(Some(append(&path)), &path, 100);
+        rotating.write(b"one\n");
+        assert!(!rotating.look());
+        std::fs::hard_link(&path, &moved).expect("a second name");
+        std::fs::remove_file(&path).expect("removed");
+        assert!(rotating.look() && !rotating.look());
+        rotating.write(b"two\n");
+        let text = |path: &Path| std::fs::read_to_string(path).expect("there");
+        assert_eq!(
+            (text(&moved), text(&path)),
+            ("one\n".into(), "two\n".into())
+        );
+        std::fs::remove_dir_all(&logs).expect("removed");
+        assert!(rotating.look());
+        rotating.write(b"three\n");
+        assert_eq!(text(&path), "three\n");
+        // What it is part of is gone: it is not for a log to make that.
+        std::fs::remove_dir_all(dir.path()).expect("removed");
+        assert!(!rotating.look());
     }
 
     #[test]

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use super::rotate::Rotating;
 
 /// Lines that may wait for the disk.
 const WAITING: usize = 1024;
+/// How often it is looked whether the log is where it should be.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 enum Order {
     Line(Box<[u8]>),
@@ -57,9 +59,10 @@ impl Writer {
 }
 
 fn write_down(mut out: Rotating, to_do: &Receiver<Order>, left_out: &AtomicU64) {
-    for order in to_do {
-        match order {
-            Order::Line(line) => {
+    let mut look_at = Instant::now() + LOOK_EVERY;
+    loop {
+        match to_do.recv_timeout(look_at.saturating_duration_since(Instant::now())) {
+            Ok(Order::Line(line)) => {
                 out.write(&line);
                 let lines = left_out.swap(0, Ordering::Relaxed);
                 if lines > 0 {
@@ -70,7 +73,18 @@ fn write_down(mut out: Rotating, to_do: &Receiver<Order>, left_out: &AtomicU64) 
                 }
             }
             // Whoever waited may have lost patience.
-            Order::Flush(done) => drop(done.send(())),
+            Ok(Order::Flush(done)) => drop(done.send(())),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if Instant::now() >= look_at {
+            look_at = Instant::now() + LOOK_EVERY;
+            if out.look() {
+                tracing::warn!(
+                    "the log was removed or moved away, and is begun anew: up to here it is where it went, its last \
+                     second included"
+                );
+            }
         }
     }
 }

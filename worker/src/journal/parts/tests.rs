@@ -52,6 +52,19 @@ fn numbers(directory: &Path) -> Vec<u64> {
 }
 
 #[test]
+fn a_part_that_is_removed_is_followed_by_the_next_and_no_number_is_used_again() {
+    let dir = tempfile::tempdir().expect("a temp dir");
+    let air = dir.path().join("air");
+    let mut parts = Parts::new(air.clone(), 7);
+    for seq in 0..3 {
+        parts.append(vec![entry(seq)]).1.expect("written");
+        assert_eq!(names(&air), [format!("00000007-{:04}.jsonl", seq + 1)]);
+        assert_eq!(numbers(&air), [seq]);
+        fs::remove_dir_all(&air).expect("removed");
+    }
+}
+
+#[test]
 fn each_process_begins_a_part_of_its_own() {
     let dir = tempfile::tempdir().expect("a temp dir");
     for (generation, seq) in [(7, 0), (7, 1), (8, 2)] {
