@@ -1,12 +1,13 @@
 //! The air record against what the receiver logged: no dark second is missing, none is invented.
 
+use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use e2e::controller::{Controller, Setup, to_one};
 use e2e::exposition::Scrape;
 use e2e::media;
 use e2e::process;
-use e2e::rtmp::{Connection, Receiver};
+use e2e::rtmp::{Connection, Manners, Receiver};
 use e2e::viewer::Report;
 use e2e::wait;
 use jiff::Timestamp;
@@ -112,6 +113,19 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
         process::signal(ffmpeg.pid, Signal::SIGKILL);
     }
     wait_for_gap(&controller, &receiver, 1);
+    // Somebody tidies up: the record and the logs are there again, with what was in them.
+    let state = controller.directory().join("state");
+    fs::remove_dir_all(state.join("logs")).expect("logs");
+    for name in ["history.db-wal", "history.db-shm", "history.db"] {
+        fs::remove_file(state.join(name)).expect("a record");
+    }
+    wait::until("record and log are there again", SOON, || {
+        let log = fs::read_to_string(state.join("logs/main.log")).ok()?;
+        (log.contains("is begun anew") && state.join("history.db").exists()).then_some(())
+    });
+    assert_eq!(gaps(&controller).len(), 2);
+    let told = controller.controller_log();
+    assert_eq!(told.matches("history_removed").count(), 1, "{told}");
     // The platform hangs up.
     receiver.drop_connections();
     wait_for_gap(&controller, &receiver, 2);
@@ -242,4 +256,42 @@ fn what_the_operator_did_is_not_held_against_the_stream() {
         code == 0 && text.contains("main/out") && text.contains("longest gap"),
         "{text}"
     );
+
+    // A configuration that connects anew is meant, too; what is lost and then stopped never recovered.
+    let elsewhere = to_one(&format!("{}-elsewhere", receiver.url()));
+    let answer = controller.call("PUT", "/streams/main", &elsewhere);
+    answer.expect(200);
+    wait_for_gap(&controller, &receiver, 2);
+    receiver.behave(Manners::Refuse);
+    receiver.drop_connections();
+    wait::until("the loss is in the record", SOON, || {
+        let answer = controller.get("/health/incidents?cause=destination_lost");
+        let lost = answer["incidents"].as_array()?;
+        (lost.len() == 1).then_some(())
+    });
+    controller.stop("main");
+    let told: Vec<_> = gaps(&controller)
+        .iter()
+        .map(|gap| {
+            let words = ["cause", "recovery"].map(|name| gap[name].as_str().unwrap_or("-"));
+            (words.join(" "), gap["planned"] == true)
+        })
+        .collect();
+    let expected = [
+        ("starting automatic", false),
+        ("starting automatic", false),
+        ("operator planned", true),
+        ("destination_lost stopped", false),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(words, planned)| (words.to_owned(), planned))
+    );
+    let uptime = controller.get("/health/uptime?stream_id=main");
+    let out = &uptime["streams"][0]["destinations"][0];
+    assert_eq!(
+        (&out["stopped"], &out["planned"]["gaps"]),
+        (&1.into(), &1.into())
+    );
+    assert!(out["recovery"]["max_s"].is_null(), "{out:#}");
 }
