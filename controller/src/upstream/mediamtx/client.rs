@@ -16,7 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::paths::{MediaPath, Page};
 use crate::config::MediaMtxConfig;
 
-const CALL_LIMIT: Duration = Duration::from_secs(3);
+/// A wrong password is answered after 2 s by version 1.9, and after up to 4 s by 1.20.
+const CALL_LIMIT: Duration = Duration::from_secs(6);
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// What MediaMTX gives at once when nothing is said.
 const PER_PAGE: u32 = 100;
@@ -140,6 +141,91 @@ impl ClientError {
             error_type: error_type.to_owned(),
             message: crate::chain(self),
             hint: hint.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::secret::Secret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// As they came, `Date` apart: a head and a body for a right password, and for a wrong one.
+    const RECORDED: [[(&str, &[u8]); 2]; 2] = [
+        [
+            (
+                "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Allow-Origin: *\r\n\
+                 Content-Type: application/json; charset=utf-8\r\nServer: mediamtx\r\n",
+                include_bytes!("answers/1.9.3.json"),
+            ),
+            (
+                "HTTP/1.1 401 Unauthorized\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Allow-Origin: *\r\n\
+                 Server: mediamtx\r\n",
+                b"",
+            ),
+        ],
+        [
+            (
+                "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json; charset=utf-8\r\n\
+                 Server: mediamtx\r\n",
+                include_bytes!("answers/1.20.1.json"),
+            ),
+            (
+                "HTTP/1.1 401 Unauthorized\r\nAccess-Control-Allow-Origin: *\r\n\
+                 Content-Type: application/json; charset=utf-8\r\nServer: mediamtx\r\n\
+                 Www-Authenticate: Basic realm=\"mediamtx\"\r\n",
+                br#"{"status":"error","error":"authentication error"}"#,
+            ),
+        ],
+    ];
+
+    /// Asks a server that answers this; what it was asked besides.
+    async fn asked(
+        (head, body): (&str, &'static [u8]),
+    ) -> (Result<Vec<MediaPath>, ClientError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let length = body.len();
+        let head = format!("{head}Content-Length: {length}\r\n\r\n");
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("it connects");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let byte = stream.read_u8().await.expect("a request");
+                request.push(byte);
+            }
+            stream.write_all(head.as_bytes()).await.expect("it reads");
+            stream.write_all(body).await.expect("it reads");
+            String::from_utf8(request).expect("text")
+        });
+        let client = Client::new(MediaMtxConfig {
+            api_url: format!("http://{address}/"),
+            credentials: Some(("watcher".to_owned(), Secret::new("right"))),
+        });
+        let paths = client.paths().await;
+        (paths, server.await.expect("it answered"))
+    }
+
+    #[tokio::test]
+    async fn what_1_9_and_todays_version_answered_is_understood() {
+        for [listed, refused] in RECORDED {
+            let (paths, request) = asked(listed).await;
+            let usable = paths.expect("a list").into_iter();
+            assert_eq!(usable.filter(|path| path.usable).count(), 2);
+            let line = request.lines().next();
+            assert_eq!(
+                line,
+                Some("GET /v3/paths/list?page=0&itemsPerPage=100 HTTP/1.1")
+            );
+            let credentials = "authorization: Basic d2F0Y2hlcjpyaWdodA==";
+            assert!(request.contains(credentials), "{request}");
+
+            let (paths, _) = asked(refused).await;
+            let report = paths.expect_err("refused").report();
+            assert_eq!(report.error_type, "mediamtx_refused");
         }
     }
 }

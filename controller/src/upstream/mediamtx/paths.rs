@@ -185,40 +185,42 @@ impl Item {
 mod tests {
     use super::*;
 
-    /// What version 1.20.1 answered, and two more paths.
-    const TODAY: &str = r#"{"itemCount":3,"pageCount":1,"items":[
-        {"name":"live/main/in","confName":"~^live/([a-z0-9][a-z0-9_-]{0,62})/in$","ready":true,
-         "readyTime":"2026-11-21T17:10:44.263698928Z","available":true,"availableTime":"2026-11-21T17:10:44.263698928Z",
-         "online":true,"onlineTime":"2026-11-21T17:10:44.263861249Z",
-         "source":{"type":"rtmpConn","id":"12762bca-2ccf-44e6-9185-d5de318db871"},"tracks":["H264","MPEG-4 Audio"],
-         "tracks2":[{"codec":"H264","codecProps":{"width":640,"height":360,"profile":"Baseline","level":"3"}},
-                    {"codec":"MPEG-4 Audio","codecProps":{"sampleRate":48000,"channelCount":2}}],
-         "readers":[],"inboundBytes":699848,"outboundBytes":0,"inboundFramesInError":0,"bytesReceived":699848,"bytesSent":0},
-        {"name":"live/second/in","confName":"x","source":null,"ready":true,"available":true,"online":false,
-         "tracks":[],"tracks2":[],"bytesReceived":0,"bytesSent":0,"readers":[]},
-        {"name":"other","confName":"all_others","source":null,"ready":false,"tracks":[],"readers":[]}]}"#;
-    /// As version 1.9 answers.
-    const OLD: &str = r#"{"itemCount":1,"pageCount":1,"items":[{"name":"live/main/in","confName":"all_others",
-        "source":{"type":"rtspSession","id":"b2"},"ready":true,"readyTime":"2024-11-21T00:00:00Z",
-        "tracks":["H264","MPEG-4 Audio"],"bytesReceived":815,"bytesSent":0,"readers":[]}]}"#;
+    /// Recorded: FFmpeg publishes by RTMP (and somebody reads it) and by RTSP, to one path nobody publishes, one is
+    /// not ours. Of 1.20.1 also a path with a stand-in for its publisher (`alwaysAvailable`).
+    const RECORDED: [(&str, &[u8]); 2] = [
+        ("1.9.3", include_bytes!("answers/1.9.3.json")),
+        ("1.20.1", include_bytes!("answers/1.20.1.json")),
+    ];
 
     #[test]
-    fn both_generations_of_the_api_are_understood() {
-        let paths: Vec<_> = Page::read(TODAY.as_bytes())
-            .expect("a page")
-            .into_paths()
-            .collect();
-        assert_eq!(paths.len(), 2, "what is not ours is left out");
-        assert!(paths[0].usable && !paths[1].usable, "a stand-in is no feed");
-        assert_eq!(paths[0].inbound_bytes, 699_848);
-        assert_eq!(paths[0].tracks, ["H264", "MPEG-4 Audio"]);
-        let paths: Vec<_> = Page::read(OLD.as_bytes())
-            .expect("a page")
-            .into_paths()
-            .collect();
-        assert!(paths[0].usable);
-        assert_eq!(paths[0].source.as_deref(), Some("rtspSession"));
-        assert_eq!(paths[0].inbound_bytes, 815);
+    fn what_1_9_and_todays_version_answered_is_understood_alike() {
+        for (version, recorded) in RECORDED {
+            let page = Page::read(recorded).expect(version);
+            assert_eq!(page.page_count, 1, "{version}");
+            let paths: Vec<_> = page.into_paths().collect();
+            let found = |name: &str| {
+                let path = paths.iter().find(|path| path.name.to_string() == name);
+                path.unwrap_or_else(|| panic!("{version}: {name}"))
+            };
+            for (name, kind) in [
+                ("live/main/in", "rtmpConn"),
+                ("live/second/in", "rtspSession"),
+            ] {
+                let path = found(name);
+                assert!(path.usable, "{version}: {name}");
+                assert_eq!(path.source.as_deref(), Some(kind), "{version}");
+                assert_eq!(path.tracks, ["H264", "MPEG-4 Audio"], "{version}");
+                assert!(path.inbound_bytes > 2_000_000, "{version}: {path:?}");
+            }
+            let unpublished = found("live/third/in");
+            assert!(!unpublished.usable && unpublished.source.is_none());
+            let mut others = paths.iter().map(|path| path.name.to_string());
+            assert!(others.all(|name| name != "other"), "it is not ours");
+        }
+        let today = Page::read(RECORDED[1].1).expect("a page");
+        let standby = "live/standby/in".parse().expect("a name");
+        let standby = today.into_paths().find(|path| path.name == standby);
+        assert!(!standby.expect("it is listed").usable, "no feed is there");
     }
 
     #[test]
