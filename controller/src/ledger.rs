@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use storage::document::{Document, DocumentError};
-use storage::model::{StreamId, StreamRecord, StreamStateFile};
+use storage::model::{ObsRecord, StreamId, StreamRecord, StreamStateFile};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -27,12 +27,14 @@ pub(crate) struct Ledger {
     /// one per change of state.
     notes: mpsc::UnboundedSender<Note>,
     fault: watch::Receiver<Option<String>>,
+    obs_before: ObsRecord,
 }
 
 #[derive(Debug)]
 enum Note {
     Remember(StreamId, Box<StreamRecord>),
     Forget(StreamId),
+    Obs(ObsRecord),
     /// Answered when everything before it has been written, or could not be.
     Settle(oneshot::Sender<()>),
 }
@@ -69,6 +71,7 @@ impl Ledger {
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (notes_tx, notes) = mpsc::unbounded_channel();
         let (fault, fault_rx) = watch::channel(None);
+        let obs_before = file.obs;
         let writer = Writer {
             document: Some(document),
             file,
@@ -81,6 +84,7 @@ impl Ledger {
         let ledger = Self {
             notes: notes_tx,
             fault: fault_rx,
+            obs_before,
         };
         (ledger, writer.run())
     }
@@ -93,6 +97,16 @@ impl Ledger {
     /// Has a stream's record removed.
     pub(crate) fn forget(&self, id: &StreamId) {
         self.note(Note::Forget(id.clone()));
+    }
+
+    /// Has what is to be known of OBS written soon.
+    pub(crate) fn remember_obs(&self, record: ObsRecord) {
+        self.note(Note::Obs(record));
+    }
+
+    /// What the controller before this one remembered of OBS.
+    pub(crate) fn obs_before(&self) -> ObsRecord {
+        self.obs_before
     }
 
     /// Tells when all that was sent before this call is on disk.
@@ -168,6 +182,10 @@ impl Writer {
                 if self.file.streams.remove(&id).is_some() {
                     self.changed();
                 }
+            }
+            Note::Obs(record) => {
+                self.file.obs = record;
+                self.changed();
             }
             Note::Settle(settled) => {
                 self.settle.push(settled);

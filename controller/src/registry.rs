@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use storage::model::report::UpgradeReport;
-use storage::model::{StreamConfig, StreamId};
+use storage::model::{ObsRecord, StreamConfig, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ledger::Ledger;
@@ -253,6 +253,16 @@ impl Registry {
     /// Whether every stream has been looked after since the controller started (`/health/ready`).
     pub fn is_recovered(&self) -> bool {
         *self.recovered.borrow()
+    }
+
+    /// What the controller before this one remembered of OBS.
+    pub(crate) fn obs_before(&self) -> ObsRecord {
+        self.ledger.obs_before()
+    }
+
+    /// Has it remembered for the next one.
+    pub(crate) fn remember_obs(&self, record: ObsRecord) {
+        self.ledger.remember_obs(record);
     }
 
     /// Returns when [`Self::is_recovered`] holds.

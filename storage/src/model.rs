@@ -32,4 +32,4 @@ pub use live::{LiveConfig, LiveInputConfig, LiveInputReport, LiveInputState, Liv
 pub use position::PositionFile;
 pub use preflight::{Check, CheckOutcome, PreflightReport};
 pub use report::{DestinationReport, ErrorReport, OnAir, WorkerExit, WorkerReport};
-pub use state::{DesiredState, ObservedState, StreamRecord, StreamStateFile};
+pub use state::{DesiredState, ObsRecord, ObservedState, StreamRecord, StreamStateFile};

@@ -5,12 +5,22 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::controller::repository;
 use crate::nginx::free_address;
 use crate::process::{self, Child};
+
+const LIMIT: Duration = Duration::from_secs(10);
+/// Until which version something has another name, or none: as the head of the file says.
+const OLDER: [((u32, u32, u32), &str, &str); 4] = [
+    ((1, 19, 2), "runOnOnline:", "runOnReady:"),
+    ((1, 19, 2), "runOnOffline:", "runOnNotReady:"),
+    ((1, 18, 2), "moq: no\n", ""),
+    ((1, 10, 0), "rtspTransports:", "protocols:"),
+];
 
 /// Addresses it is going to listen at: whoever asks it has to know them before it runs.
 #[derive(Debug, Clone)]
@@ -77,6 +87,12 @@ impl Plan {
             );
             text = text.replace(shipped, &here);
         }
+        let version = self.version();
+        for (until, today, older) in OLDER {
+            if version <= until {
+                text = text.replace(today, older);
+            }
+        }
         let config = directory.path().join("mediamtx.yml");
         fs::write(&config, text).expect("its configuration");
         let log = fs::File::create(directory.path().join("log")).expect("its log");
@@ -89,6 +105,18 @@ impl Plan {
         MediaMtx {
             process: Child::spawn(&mut command),
             directory,
+        }
+    }
+
+    /// Of the program, which says `v1.20.1`.
+    fn version(&self) -> (u32, u32, u32) {
+        let output = process::run(&self.program, &["--version"], LIMIT).expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let parts = said.trim().trim_start_matches('v').split(['.', '-']);
+        let numbers: Vec<u32> = parts.map_while(|part| part.parse().ok()).collect();
+        match numbers[..] {
+            [major, minor, patch, ..] => (major, minor, patch),
+            _ => panic!("it says {said}"),
         }
     }
 }

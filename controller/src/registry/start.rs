@@ -15,7 +15,7 @@ use programme::FormatChoice;
 use storage::document::{Document, DocumentError, Flaw, Opened};
 use storage::model::state::STATE_VERSION;
 use storage::model::{
-    DestinationConfig, StreamConfig, StreamConfigFile, StreamId, StreamStateFile,
+    DestinationConfig, ObsRecord, StreamConfig, StreamConfigFile, StreamId, StreamStateFile,
 };
 use supervise::watch::Watched;
 use tokio::sync::{mpsc, watch};
@@ -224,6 +224,7 @@ fn no_state() -> StreamStateFile {
     StreamStateFile {
         version: STATE_VERSION,
         streams: BTreeMap::new(),
+        obs: ObsRecord::default(),
     }
 }
 

@@ -26,7 +26,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use storage::model::live::LiveInputState;
-use storage::model::{ErrorReport, StreamId};
+use storage::model::report::OnAirKind;
+use storage::model::{ErrorReport, ObsRecord, StreamId};
 use storage::secret::Secret;
 use supervise::backoff::{Backoff, Next, Policy};
 use tokio::sync::watch;
@@ -99,6 +100,8 @@ struct Obs {
     config: ObsConfig,
     registry: Registry,
     takeover: Takeover,
+    /// Of it, on disk.
+    remembered: ObsRecord,
     restarts: Restarts,
     /// OBS was switched to the owner's scene.
     led: bool,
@@ -124,10 +127,12 @@ pub fn start(
         restarts: 0,
         error: None,
     });
+    let before = registry.obs_before();
     let obs = Obs {
-        takeover: Takeover::new(config.debounce),
+        takeover: Takeover::resume(config.debounce, before),
+        remembered: before,
         restarts: Restarts::default(),
-        led: false,
+        led: config.switch_scenes && before.wanted,
         closed: false,
         config,
         registry,
@@ -142,9 +147,12 @@ pub fn start(
 impl Obs {
     /// Connects, watches, connects again, until the controller drops it.
     async fn run(mut self) {
+        // Who is on air is not known before.
+        self.registry.recovered().await;
         let mut tries = Backoff::new(TRIES);
         loop {
             let opened = Connection::open(&self.config.url, self.config.password.as_ref()).await;
+            let was_open = opened.is_ok();
             let error = match opened {
                 Err(error) => error,
                 Ok(connection) => {
@@ -163,7 +171,7 @@ impl Obs {
             };
             // Who closes OBS while nothing of it is wanted has no use for it.
             let is_closed = self.closed && self.takeover.phase() == Phase::Quiet;
-            if error.is_process_trouble() && !is_closed {
+            if error.is_process_trouble(was_open) && !is_closed {
                 self.start_again().await;
             }
             tokio::time::sleep(after).await;
@@ -233,13 +241,19 @@ impl Obs {
         let sources = sources.look(obs, now).await?;
         let streaming = obs.ask("GetStreamStatus", Value::Null).await?;
         let streaming = streaming["outputActive"].as_bool().unwrap_or(false);
+        let (media, passed_over) = self.input();
         let seen = Seen {
             owner_on: sources.iter().any(|source| source.on),
             streaming,
-            media: self.media_arrives(),
+            media,
+            passed_over,
         };
         let acts = self.takeover.step(now, seen);
         let takeover = self.takeover.phase();
+        let record = self.takeover.record();
+        if std::mem::replace(&mut self.remembered, record) != record {
+            self.registry.remember_obs(record);
+        }
         self.status.send_modify(|status| {
             status.streaming = streaming;
             status.sources = sources;
@@ -345,14 +359,19 @@ impl Obs {
             .or_else(|| self.registry.only().ok())
     }
 
-    fn media_arrives(&self) -> bool {
+    /// Whether OBS's media arrives, and whether the programme has the air although it could.
+    fn input(&self) -> (bool, bool) {
         let status = self.stream().and_then(|id| self.registry.status(&id).ok());
-        status.is_some_and(|status| {
-            let mut inputs = status.live_inputs.iter();
-            inputs.any(|input| {
-                input.name == self.config.input && input.state == LiveInputState::Ready
-            })
-        })
+        let Some(status) = status else {
+            return (false, false);
+        };
+        let mut inputs = status.live_inputs.iter();
+        let Some(input) = inputs.find(|input| input.name == self.config.input) else {
+            return (false, false);
+        };
+        let airs = status.on_air.as_ref().map(|on_air| on_air.kind);
+        let passed_over = !input.wanted && airs == Some(OnAirKind::Programme);
+        (input.state == LiveInputState::Ready, passed_over)
     }
 
     fn connected(&self, connection: &Connection) {

@@ -17,6 +17,18 @@ pub struct StreamStateFile {
     pub version: u32,
     /// Streams by id.
     pub streams: BTreeMap<StreamId, StreamRecord>,
+    /// How far OBS's owner was.
+    #[serde(default)]
+    pub obs: ObsRecord,
+}
+
+/// What is remembered of OBS, for a controller that is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObsRecord {
+    /// The owner had the air, or was waited for.
+    pub wanted: bool,
+    /// OBS streamed because it was told to.
+    pub told_to_stream: bool,
 }
 
 /// What is remembered of one stream.

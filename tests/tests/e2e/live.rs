@@ -1,8 +1,10 @@
 //! Live feeds through the built-in ingest and pulled ones: they take the air and give it back.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::controller::binary;
+use e2e::encoder::{Encoder, Media};
 use e2e::media::Clip;
 use e2e::nginx::Nginx;
 use e2e::wait;
@@ -188,6 +190,18 @@ fn a_feed_is_pulled_from_a_server_and_tried_at_once_when_told_to_look() {
     assert_eq!(status["on_air"]["item"], "owner");
     wait::observe(Duration::from_secs(2));
     publisher.kill();
+    // The server goes on with whoever comes next, in the middle of what is pulled: the clock begins again.
+    let mut encoder = Encoder::connect(&nginx.url(), "owner");
+    thread::spawn(move || encoder.play(&Media::of(&feed())));
+    let is_told = |log: &str| log.contains("live_began_again");
+    wait::until("it is told", SOON, || {
+        is_told(&stage.controller.worker_log()).then_some(())
+    });
+    let before = &status["on_air"]["since"];
+    stage.controller.wait("main", "it is back", SOON, |status| {
+        status["on_air"]["kind"] == "live" && status["on_air"]["since"] != *before
+    });
+    drop(nginx);
     stage.wait_kind("programme");
     stage.controller.stop("main");
     stage.assert_seamless();

@@ -253,9 +253,14 @@ impl ObsError {
         }
     }
 
-    /// Whether OBS's process is probably gone or stuck, so that starting it again may help.
-    pub(super) fn is_process_trouble(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Closed | Self::Silent { .. })
+    /// Whether OBS's process is probably gone or stuck, so that starting it again may help. A connection that
+    /// was open and broke says nothing yet: the next try does.
+    pub(super) fn is_process_trouble(&self, was_open: bool) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Lost(_) | Self::Closed => !was_open,
+            _ => false,
+        }
     }
 }
 

@@ -8,11 +8,13 @@
 //!                             without media  card
 //! ```
 //!
+//! A controller that is started again goes on with the takeover of the one before it ([`ObsRecord`]).
 //! What is not known (OBS does not answer) changes nothing: taking the air away from a feed that still
 //! arrives would be worse than leaving it.
 
 use std::time::Duration;
 
+use storage::model::ObsRecord;
 use tokio::time::Instant;
 
 /// How long a wanted feed may take to arrive before the card tells viewers that it will.
@@ -29,6 +31,9 @@ pub(super) struct Seen {
     pub(super) streaming: bool,
     /// Its media is there: the input is ready.
     pub(super) media: bool,
+    /// The programme has the air and the input is not wanted: it was away for longer than its grace, or
+    /// somebody gave the air back.
+    pub(super) passed_over: bool,
 }
 
 /// What is to be done.
@@ -69,27 +74,38 @@ pub(super) struct Takeover {
     wanted_since: Option<Instant>,
     /// Since when media is awaited.
     awaiting_since: Option<Instant>,
+    /// It was there, and has gone.
+    gone: bool,
     started_at: Option<Instant>,
     /// OBS streams because it was told to.
     ours: bool,
-    /// When it was first looked at, and whether OBS streamed then.
-    first: Option<(Instant, bool)>,
 }
 
 // === impl Takeover ===
 
 impl Takeover {
-    /// Nobody is on air; a change of the sources counts when it has lasted for `debounce`.
-    pub(super) fn new(debounce: Duration) -> Self {
+    /// Goes on where it was; a change of the sources counts when it has lasted for `debounce`.
+    pub(super) fn resume(debounce: Duration, before: ObsRecord) -> Self {
         Self {
             debounce,
-            phase: Phase::Quiet,
+            phase: match before.wanted {
+                true => Phase::Wanted,
+                false => Phase::Quiet,
+            },
             otherwise_since: None,
             wanted_since: None,
             awaiting_since: None,
+            gone: false,
             started_at: None,
-            ours: false,
-            first: None,
+            ours: before.told_to_stream,
+        }
+    }
+
+    /// What the next controller has to know.
+    pub(super) fn record(&self) -> ObsRecord {
+        ObsRecord {
+            wanted: self.phase != Phase::Quiet,
+            told_to_stream: self.ours,
         }
     }
 
@@ -111,7 +127,6 @@ impl Takeover {
     /// Looks at what is seen at `now`; the result is to be done in this order.
     pub(super) fn step(&mut self, now: Instant, seen: Seen) -> Vec<Act> {
         let mut acts = Vec::new();
-        let (first_at, streamed_first) = *self.first.get_or_insert((now, seen.streaming));
         let wanted = self.phase != Phase::Quiet;
         if seen.owner_on == wanted {
             self.otherwise_since = None;
@@ -121,9 +136,8 @@ impl Takeover {
             if seen.owner_on {
                 self.phase = Phase::Wanted;
                 self.awaiting_since = Some(now);
+                self.gone = false;
                 self.started_at = None;
-                // A controller that began in the middle of a takeover takes it for its own.
-                self.ours |= streamed_first && since == Some(first_at);
                 acts.push(Act::TakeLive);
             } else {
                 self.phase = Phase::Quiet;
@@ -161,16 +175,21 @@ impl Takeover {
         }
     }
 
+    /// Media that is there again takes the air again, as an input does that is wanted by itself: a `manual` one
+    /// that was away for longer than its grace waits to be asked for.
     fn await_media(&mut self, now: Instant, seen: Seen, acts: &mut Vec<Act>) {
         if seen.media {
             self.awaiting_since = None;
-            if self.phase == Phase::Card {
+            let is_passed_over = std::mem::take(&mut self.gone) && seen.passed_over;
+            if self.phase == Phase::Card || is_passed_over {
                 self.phase = Phase::Wanted;
                 acts.push(Act::TakeLive);
             }
-        } else if now >= *self.awaiting_since.get_or_insert(now) + CARD_AFTER
-            && self.phase == Phase::Wanted
-        {
+            return;
+        }
+        self.gone |= self.awaiting_since.is_none();
+        let since = *self.awaiting_since.get_or_insert(now);
+        if now >= since + CARD_AFTER && self.phase == Phase::Wanted {
             self.phase = Phase::Card;
             acts.push(Act::ShowCard);
         }
@@ -187,6 +206,7 @@ mod tests {
         owner_on: false,
         streaming: false,
         media: false,
+        passed_over: false,
     };
     const ON: Seen = Seen {
         owner_on: true,
@@ -200,6 +220,10 @@ mod tests {
         media: true,
         ..PUSHING
     };
+
+    fn quiet(debounce: Duration) -> Takeover {
+        Takeover::resume(debounce, ObsRecord::default())
+    }
 
     /// Looks once a second at what is there; what was done, with its second.
     fn run(takeover: &mut Takeover, start: Instant, seen: &[(u64, Seen)]) -> Vec<(u64, Act)> {
@@ -215,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_takeover_from_the_source_to_the_programme() {
-        let mut takeover = Takeover::new(5 * SECOND);
+        let mut takeover = quiet(5 * SECOND);
         let seen = [
             (0, OFF),
             (3, ON),
@@ -245,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_owner_asked_when_the_source_was_first_seen_on() {
-        let mut takeover = Takeover::new(5 * SECOND);
+        let mut takeover = quiet(5 * SECOND);
         let start = Instant::now();
         run(&mut takeover, start, &[(0, OFF), (3, ON), (7, ON)]);
         assert_eq!(takeover.wanted_since(), None, "not yet sure");
@@ -258,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_debounce_is_known_while_it_runs() {
-        let mut takeover = Takeover::new(5 * SECOND);
+        let mut takeover = quiet(5 * SECOND);
         let start = Instant::now();
         assert_eq!(takeover.due(), None);
         takeover.step(start, ON);
@@ -273,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_flicker_is_not_a_wish() {
-        let mut takeover = Takeover::new(5 * SECOND);
+        let mut takeover = quiet(5 * SECOND);
         let seen = [(0, OFF), (2, ON), (6, OFF), (7, ON), (11, OFF), (30, OFF)];
         assert_eq!(run(&mut takeover, Instant::now(), &seen), []);
         let seen = [
@@ -295,7 +319,7 @@ mod tests {
 
     #[test]
     fn media_that_does_not_come_is_announced_by_the_card() {
-        let mut takeover = Takeover::new(Duration::ZERO);
+        let mut takeover = quiet(Duration::ZERO);
         let seen = [(0, ON), (1, PUSHING), (40, LIVE), (41, LIVE)];
         assert_eq!(
             run(&mut takeover, Instant::now(), &seen),
@@ -310,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_stream_stopped_by_hand_is_started_within_ten_seconds() {
-        let mut takeover = Takeover::new(Duration::ZERO);
+        let mut takeover = quiet(Duration::ZERO);
         let seen = [(0, ON), (1, LIVE), (50, ON), (58, LIVE), (60, LIVE)];
         let done = run(&mut takeover, Instant::now(), &seen);
         let starts: Vec<_> = done
@@ -329,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_stream_the_owner_started_is_theirs_to_stop() {
-        let mut takeover = Takeover::new(Duration::ZERO);
+        let mut takeover = quiet(Duration::ZERO);
         let pushing = Seen {
             streaming: true,
             ..OFF
@@ -354,35 +378,55 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_that_begins_in_the_middle_of_a_takeover_ends_it_as_its_own() {
-        let mut takeover = Takeover::new(5 * SECOND);
+    fn a_controller_that_is_started_again_in_a_takeover_ends_it_as_its_own() {
+        let mut before = quiet(5 * SECOND);
+        run(&mut before, Instant::now(), &[(0, OFF), (1, ON), (7, LIVE)]);
         let live = Seen {
             owner_on: false,
             ..LIVE
         };
-        let seen = [(0, LIVE), (20, live), (26, OFF)];
-        assert_eq!(
-            run(&mut takeover, Instant::now(), &seen),
-            [
-                (5, Act::TakeLive),
-                (25, Act::TakeProgramme),
-                (25, Act::StopStream)
-            ]
-        );
+        // Switched off later, or while there was no controller.
+        for (off, ended) in [(20, 25), (0, 5)] {
+            let mut takeover = Takeover::resume(5 * SECOND, before.record());
+            let seen = [(0, LIVE), (off, live), (ended + 1, OFF)];
+            assert_eq!(
+                run(&mut takeover, Instant::now(), &seen),
+                [(ended, Act::TakeProgramme), (ended, Act::StopStream)]
+            );
+            assert_eq!(takeover.record(), ObsRecord::default());
+        }
+    }
+
+    #[test]
+    fn an_owner_who_is_back_too_late_for_the_grace_is_taken_again() {
+        let mut takeover = quiet(Duration::ZERO);
+        let back = Seen {
+            passed_over: true,
+            ..LIVE
+        };
+        // Of the seconds from 21 to 40 OBS told nothing: it was started again.
+        let start = Instant::now();
+        run(&mut takeover, start, &[(0, ON), (1, LIVE), (20, LIVE)]);
+        let looks = [(0, ON), (3, back), (4, LIVE), (60, LIVE)];
+        let done = run(&mut takeover, start + 40 * SECOND, &looks);
+        assert_eq!(done, [(0, Act::StartStream), (3, Act::TakeLive)]);
+        // Who gave the air back meant it.
+        let done = run(&mut takeover, start + 200 * SECOND, &[(0, back), (9, back)]);
+        assert_eq!(done, []);
     }
 
     proptest! {
         /// Live is taken exactly as often as the air is given back, in turns, whatever is seen.
         #[test]
         fn takes_and_returns_alternate(
-            looks in prop::collection::vec((0u64..9, any::<[bool; 3]>()), 1..200),
+            looks in prop::collection::vec((0u64..9, any::<[bool; 4]>()), 1..200),
         ) {
-            let mut takeover = Takeover::new(5 * SECOND);
+            let mut takeover = quiet(5 * SECOND);
             let mut now = Instant::now();
             let mut wanted = false;
-            for (pause, [owner_on, streaming, media]) in looks {
+            for (pause, [owner_on, streaming, media, passed_over]) in looks {
                 now += SECOND * pause as u32;
-                for act in takeover.step(now, Seen { owner_on, streaming, media }) {
+                for act in takeover.step(now, Seen { owner_on, streaming, media, passed_over }) {
                     match act {
                         Act::TakeProgramme => {
                             prop_assert!(wanted);
