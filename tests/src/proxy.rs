@@ -8,7 +8,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBuf, TcpMaxSeg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -17,6 +18,9 @@ use crate::served::Served;
 
 /// As in [`crate::rtmp`]: a stall is to be felt soon.
 const RECEIVE_BUFFER: usize = 64 * 1024;
+/// Segments of an ordinary line: with the loopback's of 64 KiB a window opens, and acknowledgements come, seconds
+/// apart.
+const SEGMENT_BYTES: u32 = 1400;
 /// Read at once.
 const CHUNK: usize = 4096;
 
@@ -56,6 +60,7 @@ impl Proxy {
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the proxy's port");
         setsockopt(&listener, RcvBuf, &RECEIVE_BUFFER).expect("setting the receive buffer");
+        setsockopt(&listener, TcpMaxSeg, &SEGMENT_BYTES).expect("setting the size of segments");
         let address = listener.local_addr().expect("a bound socket's address");
         let (orders, told) = watch::channel(Orders {
             fault: Fault::None,

@@ -21,8 +21,6 @@ use super::faulty::{Behind, Failing, Wrong, logged, shown, told, wait_all_live};
 const SOON: Duration = Duration::from_secs(40);
 /// Until a fault is told; what says nothing at all has three seconds more.
 const NOTICED: Duration = Duration::from_secs(5);
-/// Until a line is told to be slow: its buffers are filled at first, and only then is it three seconds late.
-const SLOW_NOTICED: Duration = Duration::from_secs(15);
 /// What a machine with other things to do may add to any of the times promised.
 const LOADED: Duration = Duration::from_secs(2);
 
@@ -50,10 +48,20 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
 
     let (began_at, pressure) = (SystemTime::now(), Pressure::now());
     failing.fail();
+    assert_slow_is_shown(&controller);
+    let shown_after = began_at
+        .elapsed()
+        .expect("the clock stands still for nobody");
+    eprintln!("slow is shown after {shown_after:?}");
+    assert!(
+        shown_after <= pressure.allows(NOTICED),
+        "slow is shown after {shown_after:?}"
+    );
     for (name, kind) in [
         ("reset", "connection_lost"),
         ("half-closed", "connection_lost"),
         ("frozen", "stalled"),
+        ("slow", "slow"),
     ] {
         let after = logged(&told(&controller, name, kind, SOON), began_at);
         eprintln!("{name}: {kind} after {after:?}");
@@ -62,15 +70,6 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
             "{name}: {kind} after {after:?}"
         );
     }
-    assert_slow_is_shown(&controller);
-    let after = began_at
-        .elapsed()
-        .expect("the clock stands still for nobody");
-    eprintln!("slow after {after:?}");
-    assert!(
-        after <= pressure.allows(SLOW_NOTICED),
-        "slow after {after:?}"
-    );
     controller.wait("main", "closings in a row", SOON, |status| {
         shown(status, "closing")["state"] == "rejected"
     });
@@ -99,7 +98,7 @@ fn assert_slow_is_shown(controller: &Controller) {
     });
     let it = shown(&status, "slow");
     assert!(
-        it["behind_s"].as_f64() >= Some(3.0) && it["unacked_bytes"].is_u64(),
+        it["behind_s"].as_f64() > Some(0.0) && it["unacked_bytes"].is_u64(),
         "{it:#}"
     );
     assert_eq!(it["connections"], 1, "it is not connected anew");

@@ -75,8 +75,10 @@ pub struct Outcome {
 pub struct Observation {
     /// See [`Look`].
     pub look: Look,
-    /// Media handed over, ms.
+    /// Media taken from the queue, ms.
     pub media_ms: u64,
+    /// What it comes to in bytes, from any beginning.
+    pub media_bytes: u64,
     /// What the socket says, where that can be read.
     pub delivery: Option<Delivery>,
     /// This process did nothing from then until now.
@@ -385,6 +387,7 @@ impl Course {
         Observation {
             look: self.progress.look(delivery, now),
             media_ms: feed.map_or(0, Feed::media_ms),
+            media_bytes: self.meter.total + feed.map_or(0, Feed::untaken_bytes),
             delivery,
             stood_still_since: self.stood_still_since.take(),
             delivered_at: self.progress.delivered_at(now),

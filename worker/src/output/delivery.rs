@@ -23,6 +23,10 @@ pub struct Delivery {
     pub acked_bytes: u64,
     /// Bytes that were written to the socket and are not acknowledged.
     pub unacked_bytes: u64,
+    /// Of these, what the kernel was not allowed to send yet.
+    pub unsent_bytes: u64,
+    /// A full segment; less than that may wait for company.
+    pub segment_bytes: u64,
     /// Bytes the peer has sent.
     pub received_bytes: u64,
     /// Bytes of the connection up to which the peer has offered to take them. A peer that is alive
@@ -32,6 +36,8 @@ pub struct Delivery {
     pub acked_ago: Duration,
     /// Smoothed round trip.
     pub round_trip: Duration,
+    /// The shortest of the last minutes.
+    pub least_round_trip: Duration,
     /// Segments sent again.
     pub retransmits: u64,
 }
@@ -125,10 +131,13 @@ fn account(info: &libc::tcp_info) -> Delivery {
         established: info.tcpi_state != SYN_SENT,
         acked_bytes: info.tcpi_bytes_acked,
         unacked_bytes: in_flight + u64::from(info.tcpi_notsent_bytes),
+        unsent_bytes: info.tcpi_notsent_bytes.into(),
+        segment_bytes: info.tcpi_snd_mss.into(),
         received_bytes: info.tcpi_bytes_received,
         window_end_bytes: info.tcpi_bytes_acked + u64::from(info.tcpi_snd_wnd),
         acked_ago: Duration::from_millis(info.tcpi_last_ack_recv.into()),
         round_trip: Duration::from_micros(info.tcpi_rtt.into()),
+        least_round_trip: Duration::from_micros(info.tcpi_min_rtt.into()),
         retransmits: info.tcpi_total_retrans.into(),
     }
 }
@@ -182,7 +191,8 @@ mod tests {
         };
         assert!(delivery.acked_bytes >= 10_000, "{delivery:?}");
         assert!(delivery.established && delivery.window_end_bytes > delivery.acked_bytes);
-        assert_eq!(delivery.unacked_bytes, 0);
+        assert_eq!((delivery.unacked_bytes, delivery.unsent_bytes), (0, 0));
+        assert!(delivery.segment_bytes > 0 && delivery.least_round_trip < Duration::from_secs(5));
     }
 
     #[test]

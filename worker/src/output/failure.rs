@@ -7,6 +7,7 @@ use std::time::Duration;
 use storage::model::{DarkCause, ErrorReport};
 
 use super::knock::Knock;
+use super::slow::Shortfall;
 use super::stall::{HALF_OPEN_AFTER, Held, STALLED_AFTER};
 use crate::ffmpeg::classify::Complaint;
 
@@ -278,11 +279,19 @@ impl FailureKind {
 }
 
 /// What an operator is told of a destination that takes the stream, and not as fast as it comes.
-pub fn slow(url: &str, behind_s: f64, dropped_frames: u64) -> ErrorReport {
+pub(super) fn slow(
+    url: &str,
+    shortfall: Option<Shortfall>,
+    behind_s: f64,
+    dropped_frames: u64,
+) -> ErrorReport {
+    let of = shortfall.map_or_else(String::new, |it| {
+        format!("{} of {} kb/s, ", it.taken_kbps, it.given_kbps)
+    });
     ErrorReport {
         error_type: "slow".to_owned(),
         message: format!(
-            "{url} takes the stream slower than it comes: {behind_s:.1} s behind, \
+            "{url} takes the stream slower than it comes: {of}{behind_s:.1} s behind, \
              {dropped_frames} frames dropped so far"
         ),
         hint: "the way to the server is slower than the stream: lower format.video_kbps, or look \

@@ -88,6 +88,12 @@ impl Feed {
         &mut self.queued
     }
 
+    /// How much that is.
+    pub fn untaken_bytes(&self) -> u64 {
+        let pieces = self.pieces.iter().chain(&self.queued);
+        pieces.map(|piece| piece.len() as u64).sum()
+    }
+
     /// Whether FFmpeg has taken everything.
     pub fn is_taken(&self) -> bool {
         self.pieces.is_empty() && self.queued.is_empty()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use storage::model::report::DestinationState;
-use storage::model::{DarkCause, DestinationConfig, DestinationReport, RetryConfig};
+use storage::model::{DarkCause, DestinationConfig, DestinationReport, ErrorReport, RetryConfig};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -305,7 +305,9 @@ impl Status {
         {
             self.stood_still(since);
         }
-        self.slow.look(&seen, self.queue.dropped_frames());
+        let was_slow = self.slow.is_slow();
+        self.slow
+            .look(&seen, self.queue.dropped_frames(), Instant::now());
         self.report.send_modify(|report| {
             report.behind_s = seen.behind.as_secs_f64();
             report.sent_media_s = seen.media_ms as f64 / 1000.0;
@@ -318,6 +320,25 @@ impl Status {
             }
         });
         self.publish(seen.bitrate_kbps);
+        self.log_slow(was_slow);
+    }
+
+    fn log_slow(&self, was_slow: bool) {
+        let destination = &self.name;
+        match (was_slow, self.slow.is_slow()) {
+            (false, true) => {
+                let told = self.told_slow(&self.report.borrow());
+                let (error_type, hint) = (told.error_type, told.hint);
+                tracing::warn!(destination, error_type, hint, "{}", told.message);
+            }
+            (true, false) => tracing::info!(destination, "it takes the stream as it comes again"),
+            _ => {}
+        }
+    }
+
+    fn told_slow(&self, report: &DestinationReport) -> ErrorReport {
+        let (behind_s, dropped) = (report.behind_s, report.dropped_frames);
+        failure::slow(&report.url, self.slow.shortfall(), behind_s, dropped)
     }
 
     /// This process was stopped, or the machine was: the connection stands, and all of its media comes
@@ -408,11 +429,7 @@ impl Status {
             report.connections = machine.connections();
             let slow = machine.state() == DestinationState::Live && self.slow.is_slow();
             report.error = match slow {
-                true => Some(failure::slow(
-                    &report.url,
-                    report.behind_s,
-                    report.dropped_frames,
-                )),
+                true => Some(self.told_slow(report)),
                 false => machine.failure().map(Failure::report),
             };
         });
