@@ -14,6 +14,8 @@ use crate::rtmp::Receiver;
 #[derive(Debug)]
 pub struct Far {
     namespace: File,
+    /// This end.
+    near: String,
     interface: String,
     address: Ipv4Addr,
 }
@@ -49,6 +51,7 @@ impl Far {
         ip(&format!("link set {near} up"))?;
         Some(Self {
             namespace,
+            near,
             interface,
             address,
         })
@@ -58,6 +61,17 @@ impl Far {
     pub fn receiver(&self) -> Receiver {
         let address = SocketAddr::new(IpAddr::V4(self.address), 0);
         self.over_there(|| Receiver::start_at(address))
+    }
+
+    /// From now on the cable carries so much on its way there; false where this machine cannot do that.
+    pub fn narrow(&self, kbps: u32) -> bool {
+        let shape = format!("root tbf rate {kbps}kbit burst 16kb latency 500ms");
+        run("tc", &format!("qdisc add dev {} {shape}", self.near)).is_some()
+    }
+
+    /// It carries everything again.
+    pub fn widen(&self) {
+        run("tc", &format!("qdisc del dev {} root", self.near)).expect("tc worked before");
     }
 
     /// From now on nothing arrives there and nothing comes back.
@@ -90,8 +104,12 @@ impl Far {
     }
 }
 
-/// Runs `ip` in the namespace of this thread.
 fn ip(arguments: &str) -> Option<()> {
-    let status = Command::new("ip").args(arguments.split(' ')).status();
+    run("ip", arguments)
+}
+
+/// Runs `program` in the namespace of this thread.
+fn run(program: &str, arguments: &str) -> Option<()> {
+    let status = Command::new(program).args(arguments.split(' ')).status();
     status.ok()?.success().then_some(())
 }

@@ -320,20 +320,23 @@ impl Status {
             }
         });
         self.publish(seen.bitrate_kbps);
-        self.log_slow(was_slow);
+        let is_slow = self.slow.is_slow();
+        if was_slow != is_slow {
+            self.turned_slow(is_slow);
+        }
     }
 
-    fn log_slow(&self, was_slow: bool) {
+    /// Tells of a turn, to whoever follows the status too.
+    fn turned_slow(&self, is_slow: bool) {
         let destination = &self.name;
-        match (was_slow, self.slow.is_slow()) {
-            (false, true) => {
-                let told = self.told_slow(&self.report.borrow());
-                let (error_type, hint) = (told.error_type, told.hint);
-                tracing::warn!(destination, error_type, hint, "{}", told.message);
-            }
-            (true, false) => tracing::info!(destination, "it takes the stream as it comes again"),
-            _ => {}
+        if is_slow {
+            let told = self.told_slow(&self.report.borrow());
+            let (error_type, hint) = (told.error_type, told.hint);
+            tracing::warn!(destination, error_type, hint, "{}", told.message);
+        } else {
+            tracing::info!(destination, "it takes the stream as it comes again");
         }
+        self.changes.send_replace(());
     }
 
     fn told_slow(&self, report: &DestinationReport) -> ErrorReport {

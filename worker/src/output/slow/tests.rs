@@ -150,7 +150,7 @@ impl Run {
         while self.acks.front().is_some_and(|ack| ack.0 <= self.ms) {
             self.acked = self.acks.pop_front().map_or(self.acked, |ack| ack.1);
         }
-        if self.ms % 100 == 0 && !self.world.worker_stops {
+        if self.ms.is_multiple_of(100) && !self.world.worker_stops {
             self.look();
         }
     }
