@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use e2e::controller::binary;
@@ -26,13 +26,12 @@ const SIDE_BY_SIDE: usize = 3;
 const SOAK_SECONDS: f64 = 75.0;
 const SOAK_SEED: &str = "3960";
 
-/// Held by each test that judges what viewers saw, for as long as it does. The third one, last by its name, is held
-/// beside the faults.
-static ALONE: Mutex<()> = Mutex::new(());
+/// Held by every test for as long as it drills; the soak wants it for itself.
+static DRILLING: RwLock<()> = RwLock::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+fn beside_others() -> RwLockReadGuard<'static, ()> {
     // One that failed leaves the others to be judged by themselves.
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    DRILLING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names of all faults, in the order of the drill.
@@ -90,7 +89,7 @@ fn assert_nothing_left(of: &Path) {
 
 #[test]
 fn every_fault_of_the_drill_stays_within_its_limits() {
-    let _alone = alone();
+    let _drilling = beside_others();
     let faults = faults();
     // Dealt like cards: neighbours are alike, and take alike long.
     let hands = (0..SIDE_BY_SIDE).map(|hand| {
@@ -139,7 +138,7 @@ fn judge((code, report, said): &(i32, Value, String)) -> usize {
 /// one.
 #[test]
 fn a_short_soak_loses_nothing_and_leaves_nothing() {
-    let _alone = alone();
+    let _alone = DRILLING.write().unwrap_or_else(PoisonError::into_inner);
     let asked = std::env::var("SOAK_MINUTES").ok();
     let seconds = asked.as_ref().map_or(SOAK_SECONDS, |minutes| {
         minutes.parse::<f64>().expect("SOAK_MINUTES is a number") * 60.0
@@ -159,7 +158,8 @@ fn a_short_soak_loses_nothing_and_leaves_nothing() {
 }
 
 #[test]
-fn nothing_is_left_by_a_drill_that_is_interrupted_or_killed() {
+fn a_drill_that_is_interrupted_or_killed_leaves_nothing_behind() {
+    let _drilling = beside_others();
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
         let temporary = tempfile::tempdir().unwrap();
         let mut command = process::command(binary("stream-controller"));
