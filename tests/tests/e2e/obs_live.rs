@@ -8,7 +8,7 @@ use e2e::obs::Obs;
 use e2e::obs::owner::{SCENE, SOURCE, newest_session, prepared, told_to_stream};
 use e2e::viewer::first_picture;
 use e2e::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::live_stage::{SOON, Stage};
 use crate::record::{time_ms, wall_ms};
@@ -18,8 +18,8 @@ use crate::skipped;
 /// buffer, a clean point. OBS itself needs less than another second where it does not starve.
 const OUR_SHARE_MS: i64 = 7_000;
 
-fn stage(obs: &Obs, debounce_s: Option<&str>) -> Stage {
-    Stage::set_up(json!({}), |setup| {
+fn stage(obs: &Obs, fields: Value, debounce_s: Option<&str>) -> Stage {
+    Stage::set_up(fields, |setup| {
         let setup = setup
             .variable("OBS_WEBSOCKET_URL", &obs.url())
             .variable("OBS_OWNER_SOURCES", SOURCE);
@@ -35,7 +35,7 @@ fn a_source_switched_on_takes_the_air_within_eight_seconds_and_switched_off_give
     let Some(obs) = Obs::start() else {
         return skipped("obs is not installed");
     };
-    let stage = stage(&obs, None);
+    let stage = stage(&obs, json!({}), None);
     let mut hand = prepared(&obs, &stage.ingest, &stage.key);
     let film = media::packets(&media::long());
     let film: HashSet<u64> = film.iter().map(|tag| tag.digest).collect();
@@ -82,7 +82,8 @@ fn media_that_does_not_come_is_announced_and_a_crash_of_obs_is_its_feeds_end() {
     let Some(mut obs) = Obs::start() else {
         return skipped("obs is not installed");
     };
-    let stage = stage(&obs, Some("0"));
+    let input = json!({ "name": "ingest", "ingest": true, "take": "manual", "grace_s": 0 });
+    let stage = stage(&obs, json!({ "live_inputs": [input] }), Some("0"));
     let mut hand = prepared(&obs, &stage.ingest, &stage.key);
     hand.stream_to("rtmp://127.0.0.1:1/live", "nowhere");
     let on = Instant::now();
@@ -102,6 +103,11 @@ fn media_that_does_not_come_is_announced_and_a_crash_of_obs_is_its_feeds_end() {
     hand.stream_to(&stage.ingest, &stage.key);
     stage.wait_kind("live");
     assert_eq!(status()["takeover"], "wanted");
+
+    // Not by itself: nobody waits for this input. It is asked for anew.
+    hand.ask("StopStream", Value::Null);
+    stage.wait_kind("programme");
+    stage.wait_kind("live");
     obs.crash();
     stage.wait_kind("programme");
     wait::until("the crash is told", SOON, || {
