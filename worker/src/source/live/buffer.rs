@@ -8,6 +8,7 @@
 //! breaks off between them would leave a hole.
 
 mod hold;
+mod rest;
 mod speed;
 
 use std::collections::VecDeque;
@@ -63,6 +64,10 @@ pub struct Standing {
 #[derive(Debug, Default)]
 struct Inner {
     packets: VecDeque<Packet>,
+    /// Given out before them: what is left of the feed before.
+    rest: VecDeque<Packet>,
+    /// The latest time of what was given out since it took the air.
+    given_ms: Option<i64>,
     bytes: usize,
     pictures: usize,
     /// In force at the front.
@@ -107,17 +112,22 @@ impl LiveBuffer {
     /// The next packet, shown without taking it.
     pub fn with_front<R>(&self, look: impl FnOnce(&Packet) -> R) -> Option<R> {
         let inner = self.lock();
-        inner
-            .packets
-            .front()
-            .filter(|_| inner.closed() > 0)
-            .map(look)
+        let first = inner.packets.front().filter(|_| inner.closed() > 0);
+        inner.rest.front().or(first).map(look)
     }
 
     /// Takes the next packet.
     pub fn pop(&self) -> Option<Packet> {
         let mut inner = self.lock();
-        (inner.closed() > 0).then(|| inner.pop())?
+        if let Some(packet) = inner.rest.pop_front() {
+            return Some(packet);
+        }
+        let packet = (inner.closed() > 0).then(|| inner.pop())??;
+        if let Some(video) = packet.video() {
+            let before_ms = inner.given_ms.filter(|_| !video.keyframe);
+            inner.given_ms = before_ms.max(Some(video.pts_ms));
+        }
+        Some(packet)
     }
 
     /// Where the feed stands; `late` is how overdue its next packet is, if it is on air.
@@ -126,9 +136,11 @@ impl LiveBuffer {
         let quiet_for = |since: Option<Instant>| {
             since.map_or(Duration::MAX, |since| now.saturating_duration_since(since))
         };
-        let blind = inner.closed_pictures() == 0
+        let blind = inner.rest.is_empty()
+            && inner.closed_pictures() == 0
             && (!inner.has_feed || quiet_for(inner.picture_arrived) >= BLIND_AFTER);
-        let dry = inner.closed() == 0 && (!inner.has_feed || late >= dry_after);
+        let empty = inner.rest.is_empty() && inner.closed() == 0;
+        let dry = empty && (!inner.has_feed || late >= dry_after);
         Standing {
             feed: inner.has_feed.then_some(inner.feeds),
             ready: inner.has_feed
@@ -146,6 +158,7 @@ impl LiveBuffer {
             inner.keep_fresh(self.depth);
         }
         inner.on_air = true;
+        inner.given_ms = None;
         inner.most_ms = inner.held_ms() + MOST_AIRED_MS;
         let video = inner.video_header.clone().map(Packet::VideoHeader);
         let audio = inner.audio_header.clone().map(Packet::AudioHeader);
@@ -156,6 +169,7 @@ impl LiveBuffer {
     pub fn leave_the_air(&self) {
         let mut inner = self.lock();
         inner.on_air = false;
+        inner.rest.clear();
         if !inner.has_feed {
             inner.clear();
         }
@@ -164,20 +178,20 @@ impl LiveBuffer {
     /// Whether another picture is in hand or may still come.
     pub fn has_picture_left(&self) -> bool {
         let inner = self.lock();
-        inner.closed_pictures() > 0 || inner.has_feed
+        !inner.rest.is_empty() || inner.closed_pictures() > 0 || inner.has_feed
     }
 
     /// Feed: a new one begins.
     pub(super) fn begin(&self) {
         let mut inner = self.lock();
-        inner.clear();
+        inner.begin_anew();
         inner.has_feed = true;
         inner.feeds += 1;
     }
 
     /// Feed: what was there belongs to another shape; it begins again at the next keyframe.
     pub(super) fn restart(&self) {
-        self.lock().clear();
+        self.lock().begin_anew();
     }
 
     /// Feed: it is over. What it left is aired to its end.
@@ -231,6 +245,7 @@ impl LiveBuffer {
 impl Inner {
     fn clear(&mut self) {
         (self.held, self.broken) = (false, false);
+        self.given_ms = None;
         self.speed = Speed::default();
         self.packets.clear();
         (self.bytes, self.pictures) = (0, 0);

@@ -34,7 +34,7 @@ pub(super) fn begun() -> (LiveBuffer, Instant) {
     (buffer, now)
 }
 
-fn standing(buffer: &LiveBuffer, now: Instant) -> Standing {
+pub(super) fn standing(buffer: &LiveBuffer, now: Instant) -> Standing {
     buffer.standing(Duration::ZERO, DRY, now)
 }
 
@@ -140,7 +140,7 @@ fn sound_alone_is_a_picture_that_is_lost() {
 }
 
 /// Pictures as an encoder with two B-frames sends them: decoded at, shown at, in frames of 40 ms.
-fn reordered(frames: impl IntoIterator<Item = (i64, i64)>) -> Vec<Packet> {
+pub(super) fn reordered(frames: impl IntoIterator<Item = (i64, i64)>) -> Vec<Packet> {
     let picture = |(decoded, shown)| {
         Packet::Video(VideoPacket {
             dts_ms: decoded * 40,
