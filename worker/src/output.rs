@@ -3,6 +3,7 @@
 //! A task per destination owns all of it; [`Output`] is the handle playout holds.
 
 mod air;
+mod behind;
 pub mod connection;
 pub mod delivery;
 pub mod failure;

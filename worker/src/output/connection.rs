@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::behind::Given;
 use super::delivery::{Delivery, DeliveryProbe};
 use super::failure::Failure;
 use super::feed::{Feed, ParameterSets};
@@ -29,8 +30,6 @@ const FIRST_LOOKS_EVERY: Duration = Duration::from_millis(50);
 const STOOD_STILL: Duration = Duration::from_secs(1);
 /// What the bit rate is the mean of.
 const RATE_OVER: Duration = Duration::from_secs(5);
-/// Where next to nothing is handed over, what waits in the socket is no measure of time.
-const BEHIND_AT_MOST_S: f64 = 60.0;
 /// Media taken from the queue at once; more would be outside the queue's limits for too long.
 const TAKE_BYTES: usize = 256 * 1024;
 /// What is due within this is taken with what is due now: fewer, larger writes.
@@ -130,6 +129,7 @@ struct Course {
     probe: DeliveryProbe,
     progress: Progress,
     meter: Meter,
+    given: Given,
     looks: Interval,
     under_way: Option<UnderWay>,
     awake_at: Instant,
@@ -329,6 +329,7 @@ impl Course {
             probe: DeliveryProbe::new(ffmpeg),
             progress: Progress::new(now),
             meter: Meter::new(now),
+            given: Given::default(),
             looks: looks(looks_every, now),
             under_way,
             awake_at: now,
@@ -362,27 +363,21 @@ impl Course {
         }
     }
 
-    /// What waits here beyond its time, and what waits in the socket.
-    fn behind(
-        &self,
-        queue: &Queue,
-        delivery: Option<&Delivery>,
-        kbps: u32,
-        now: Instant,
-    ) -> Duration {
-        let Some(UnderWay { pace, .. }) = &self.under_way else {
+    /// What waits here beyond its time, and what FFmpeg and its socket wait with.
+    fn behind(&mut self, queue: &Queue, delivery: Option<&Delivery>, now: Instant) -> Duration {
+        let Some(UnderWay { pace, feed }) = &self.under_way else {
             return Duration::ZERO;
         };
         let here = queue.overdue(|dts_ms| pace.due(dts_ms), now);
         let unacked = delivery.map_or(0, |delivery| delivery.unacked_bytes);
-        let there_s = unacked as f64 * 8.0 / 1000.0 / f64::from(kbps.max(1));
-        here + Duration::from_secs_f64(there_s.min(BEHIND_AT_MOST_S))
+        let (media_ms, untaken) = (feed.media_ms(), feed.untaken_bytes());
+        let (all, waiting) = (self.meter.total + untaken, unacked + untaken);
+        here + self.given.waiting(media_ms, all, waiting)
     }
 
     fn look(&mut self, queue: &Queue, now: Instant) -> Observation {
         let delivery = self.probe.ask();
-        let bitrate_kbps = self.meter.kbps(now);
-        let behind = self.behind(queue, delivery.as_ref(), bitrate_kbps, now);
+        let behind = self.behind(queue, delivery.as_ref(), now);
         let feed = self.under_way.as_ref().map(|under_way| &under_way.feed);
         Observation {
             look: self.progress.look(delivery, now),
@@ -392,7 +387,7 @@ impl Course {
             stood_still_since: self.stood_still_since.take(),
             delivered_at: self.progress.delivered_at(now),
             behind,
-            bitrate_kbps,
+            bitrate_kbps: self.meter.kbps(now),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! shortfall of a quarter; or the destination is three seconds behind, or so far that pictures were dropped, which
 //! is all that shows where the socket cannot be asked (SRT). What makes no progress at all is not slow but held up
 //! ([`super::stall`]), and told so soon.
+//!
+//! It is over after ten seconds in which it kept up: else a stream whose bit rate swings around what the line carries
+//! would be told at every swing.
 
 use std::time::Duration;
 
@@ -18,13 +21,16 @@ mod line;
 
 /// This far behind, it is slow.
 const SLOW_FROM: Duration = Duration::from_secs(3);
-/// This little behind, and its line idle now and then, it is not any more.
-const SLOW_UNTIL: Duration = Duration::from_secs(1);
+/// This little behind, and its line idle now and then, it keeps up.
+const KEEPS_UP_UNTIL: Duration = Duration::from_secs(1);
+/// It is not slow any more when it has kept up for so long.
+const OVER_AFTER: Duration = Duration::from_secs(10);
 
 /// Watches one connection.
 #[derive(Debug, Default)]
 pub(super) struct Slow {
     is_slow: bool,
+    keeps_up_since: Option<Instant>,
     dropped_frames: Option<u64>,
     line: Line,
     shortfall: Option<Shortfall>,
@@ -39,8 +45,14 @@ impl Slow {
         let late = seen.look == Look::Delivering && (drops || seen.behind >= SLOW_FROM);
         if late || shortfall.is_some() {
             self.is_slow = true;
+            self.keeps_up_since = None;
             self.shortfall = shortfall.or(self.shortfall);
-        } else if seen.behind <= SLOW_UNTIL && !drops && !self.line.is_busy() {
+        } else if drops || seen.behind > KEEPS_UP_UNTIL {
+            self.keeps_up_since = None;
+        } else if !self.line.is_busy() {
+            self.keeps_up_since.get_or_insert(now);
+        }
+        if self.keeps_up_since.is_some_and(|at| now - at >= OVER_AFTER) {
             self.is_slow = false;
             self.shortfall = None;
         }

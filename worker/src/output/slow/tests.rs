@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::output::behind::Given;
 use crate::output::delivery::Delivery;
 
 /// Of 1.5 Mb/s.
@@ -56,8 +57,7 @@ struct Run {
     /// Made, and not given: its length and bytes.
     late: (u64, f64),
     acked_before: f64,
-    /// Given until then, at the looks of the last five seconds.
-    before: VecDeque<f64>,
+    looked_up: Given,
 }
 
 impl World {
@@ -95,7 +95,7 @@ impl Run {
             acks: VecDeque::new(),
             late: (0, 0.0),
             acked_before: 0.0,
-            before: VecDeque::from([0.0]),
+            looked_up: Given::default(),
         };
         // The head.
         for _ in 0..50 {
@@ -171,22 +171,18 @@ impl Run {
             least_round_trip: Duration::from_millis(self.world.round_trip_ms),
             ..Delivery::default()
         };
-        self.before.push_back(self.given);
-        let over_s = 0.1 * (self.before.len() - 1) as f64;
-        let per_s = (self.given - self.before[0]) / over_s;
-        if self.before.len() > 50 {
-            self.before.pop_front();
-        }
-        let late_s = (waiting + self.written - self.acked) / per_s.max(1.0);
+        let (given, late) = (self.given as u64, waiting + self.written - self.acked);
+        let behind = self.looked_up.waiting(self.media_ms, given, late as u64);
         let seen = Observation {
             look: match self.acked > self.acked_before {
                 true => Look::Delivering,
                 false => Look::Quiet,
             },
             media_ms: self.media_ms,
-            media_bytes: self.given as u64,
+            media_bytes: given,
             delivery: Some(delivery),
-            ..seen(Look::Quiet, (late_s * 1000.0) as u64)
+            behind,
+            ..seen(Look::Quiet, 0)
         };
         self.acked_before = self.acked;
         let now = self.began + Duration::from_millis(self.ms);
@@ -225,17 +221,22 @@ fn seen(look: Look, behind_ms: u64) -> Observation {
 }
 
 #[test]
-fn without_a_socket_it_is_slow_from_three_seconds_behind_until_it_has_caught_up() {
-    let mut slow = Slow::default();
-    for (behind_ms, is_slow) in [
-        (200, false),
-        (2_900, false),
-        (3_000, true),
-        (1_100, true),
-        (900, false),
+fn without_a_socket_it_is_slow_from_three_seconds_behind_until_it_has_kept_up_for_ten() {
+    let (mut slow, began) = (Slow::default(), Instant::now());
+    for (at_s, behind_ms, is_slow) in [
+        (0, 200, false),
+        (20, 2_900, false),
+        (21, 3_000, true),
+        (22, 1_100, true),
+        (23, 900, true),
+        (32, 1_100, true),
+        (33, 900, true),
+        (42, 0, true),
+        (43, 0, false),
     ] {
-        slow.look(&seen(Look::Delivering, behind_ms), 0, Instant::now());
-        assert_eq!(slow.is_slow(), is_slow, "{behind_ms}");
+        let now = began + Duration::from_secs(at_s);
+        slow.look(&seen(Look::Delivering, behind_ms), 0, now);
+        assert_eq!(slow.is_slow(), is_slow, "{at_s}");
     }
 }
 
@@ -395,6 +396,34 @@ fn a_bit_rate_that_steps_makes_no_destination_slow_that_can_carry_it() {
         run.world.rate = RATE * rate;
         run.assert_not_slow(ms);
     }
+}
+
+#[test]
+fn a_still_picture_before_a_moving_one_makes_no_destination_slow() {
+    let mut run = Run::settled();
+    run.world.line = RATE * 3.0;
+    for rate in [0.02, 2.6, 0.02, 2.6] {
+        run.world.rate = RATE * rate;
+        run.assert_not_slow(10_000);
+    }
+}
+
+#[test]
+fn a_bit_rate_that_swings_around_what_the_line_carries_is_told_once() {
+    let mut run = Run::settled();
+    run.world.line = RATE * 2.0;
+    let mut turns = vec![];
+    for rate in [2.8, 0.1].repeat(6) {
+        run.world.rate = RATE * rate;
+        for _ in 0..1_000 {
+            run.step();
+            if turns.len() % 2 == usize::from(!run.slow.is_slow()) {
+                turns.push(run.ms);
+            }
+        }
+    }
+    assert_eq!(turns.len(), 1, "{turns:?}");
+    assert!(turns[0] <= 6_000 + 5_000, "{turns:?}");
 }
 
 #[test]
