@@ -274,6 +274,21 @@ fn a_file_of_a_newer_release_is_left_alone() {
 }
 
 #[test]
+fn words_that_only_a_newer_release_knows_do_not_hide_the_record() {
+    let (_dir, path) = place();
+    open(&path).write(&rows([gap(0, Some(5))])).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let changed = connection.execute("UPDATE gap SET cause = 'new', recovery = 'new'", []);
+    assert_eq!(changed, Ok(1));
+    drop(connection);
+    let found = all(&mut open(&path));
+    let [Row::Gap(gap)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!((gap.cause, gap.recovery), (DarkCause::Unknown, None));
+}
+
+#[test]
 fn incidents_come_newest_first_and_by_filter() {
     let (_dir, path) = place();
     let mut database = open(&path);

@@ -8,7 +8,8 @@ use rusqlite::{Connection, Params, named_params};
 
 use super::named::Named;
 use super::rows::{
-    Boot, Delivery, Gap, LiveSession, Mark, OnAirSpan, Part, Row, Sample, Span, Table, Wanted,
+    Boot, Delivery, Gap, LiveSession, Mark, OnAirSpan, Part, Recovery, Row, Sample, Span, Table,
+    Wanted,
 };
 use super::{Database, HistoryError};
 use crate::model::air::AirPart;
@@ -237,7 +238,7 @@ fn interval(table: Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
             span,
             cause: cause(row)?.unwrap_or(DarkCause::Unknown),
             error_type: row.get("error_type")?,
-            recovery: row.get::<_, Option<Named<_>>>("recovery")?.map(|it| it.0),
+            recovery: recovery(row)?,
         }),
         Table::OnAir => Row::OnAir(OnAirSpan {
             stream,
@@ -245,7 +246,7 @@ fn interval(table: Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
             source: row.get::<_, Named<_>>("source")?.0,
             item: row.get("item")?,
             cause: cause(row)?,
-            recovery: row.get::<_, Option<Named<_>>>("recovery")?.map(|it| it.0),
+            recovery: recovery(row)?,
         }),
         Table::LiveSession => Row::LiveSession(LiveSession {
             stream,
@@ -273,6 +274,14 @@ fn mark(ms: Option<i64>, at: Option<i64>) -> Option<Mark> {
 fn cause(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<DarkCause>> {
     let name: Option<String> = row.get("cause")?;
     Ok(name.map(|name| DarkCause::from_name(&name).unwrap_or(DarkCause::Unknown)))
+}
+
+/// How it ended; that only a newer release knows, this one does not tell.
+fn recovery(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Recovery>> {
+    match row.get::<_, Option<Named<_>>>("recovery") {
+        Err(rusqlite::Error::FromSqlConversionFailure(..)) => Ok(None),
+        read => Ok(read?.map(|named| named.0)),
+    }
 }
 
 fn sample(row: &rusqlite::Row<'_>) -> rusqlite::Result<Sample> {
