@@ -47,7 +47,7 @@ pub async fn play(
         Fault::PublisherFrozen => destination::publisher_frozen(world, channel).await,
         Fault::DestinationRefuses => destination::refuses(world, channel, hold).await,
         Fault::DestinationResets => destination::resets(world, channel).await,
-        Fault::DestinationHalfOpen => destination::half_open(world, channel, hold).await,
+        Fault::DestinationHalfOpen => return destination::half_open(world, channel, hold).await,
         Fault::DestinationStalls => destination::stalls(world, channel, hold).await,
         Fault::DestinationSlow => destination::slow(world, channel, hold).await,
         Fault::DestinationRejectsKey => destination::rejects_key(world, channel, hold).await,

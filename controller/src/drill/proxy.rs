@@ -53,7 +53,7 @@ pub struct Proxy {
     address: SocketAddr,
     orders: watch::Sender<Orders>,
     /// Keeps the port ours while nobody listens at it.
-    _reserved: Socket,
+    reserved: Socket,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -79,7 +79,7 @@ impl Proxy {
         Ok(Self {
             address,
             orders,
-            _reserved: reserved,
+            reserved,
             _task: AbortOnDropHandle::new(task),
         })
     }
@@ -87,6 +87,12 @@ impl Proxy {
     /// Where the publisher connects to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether [`Way::HalfOpen`] can be had: some kernels refuse it to all but root.
+    pub fn can_be_deaf(&self) -> bool {
+        let socket = SockRef::from(&self.reserved);
+        deaf(&socket, true).is_ok() && deaf(&socket, false).is_ok()
     }
 
     /// Changes how the way behaves, for running connections too.

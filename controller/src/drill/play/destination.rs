@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::Played;
+use super::{Played, Unavailable};
 use crate::drill::proxy::Way;
 use crate::drill::world::World;
 
@@ -47,8 +47,13 @@ pub(super) async fn half_open(
     world: &mut World,
     channel: usize,
     hold: Duration,
-) -> anyhow::Result<Played> {
-    way(world, channel, Way::HalfOpen, hold).await
+) -> anyhow::Result<Result<Played, Unavailable>> {
+    if !world.channels[channel].destinations[0].proxy.can_be_deaf() {
+        return Ok(Err(Unavailable(
+            "this kernel lets only root filter what arrives at a socket: run the drill as root",
+        )));
+    }
+    way(world, channel, Way::HalfOpen, hold).await.map(Ok)
 }
 
 pub(super) async fn stalls(
