@@ -14,8 +14,8 @@ use e2e::process::{self, Child};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Where root may neither mount nor give up its rights, it can be kept from nothing: left out by name then. Every
-/// other fault must be within its limits.
+/// Where root may neither mount nor give up its rights, it can be kept from nothing; where only root may filter what
+/// arrives, others have no dead line: left out by name then. Every other fault must be within its limits.
 const MAY_BE_SKIPPED: [&str; 2] = ["state-read-only", "destination-half-open"];
 
 /// Drills that share the faults.
