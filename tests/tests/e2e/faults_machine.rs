@@ -56,6 +56,13 @@ fn is_gone(pid: i32) -> bool {
     Process::read(pid).is_none_or(|process| process.state == 'Z')
 }
 
+/// Whoever is killed dies when it is its turn to run.
+fn wait_until_gone(pid: i32) {
+    wait::until("the end of who was to be killed", SOON, || {
+        is_gone(pid).then_some(())
+    });
+}
+
 #[test]
 fn memory_that_runs_out_costs_only_what_the_kernel_killed() {
     const LIMIT: u64 = 32 << 20;
@@ -73,16 +80,14 @@ fn memory_that_runs_out_costs_only_what_the_kernel_killed() {
     let port = world.a.address().port().to_string();
     let publisher = controller.ffmpegs(&port).pop().expect("a publisher").pid;
     group.exhaust_memory(publisher, LIMIT);
-    assert!(
-        is_gone(publisher) && group.killed_for_memory() > 0,
-        "it was to be killed"
-    );
+    wait_until_gone(publisher);
+    assert!(group.killed_for_memory() > 0, "it was to be killed");
     world.a.wait_for_media(1, SOON);
     assert_eq!(controller.wait_state("a", "running", SOON)["pid"], worker);
 
     // The worker: its stream starts again, and nothing else happens.
     group.exhaust_memory(worker, LIMIT);
-    assert!(is_gone(worker), "it was to be killed");
+    wait_until_gone(worker);
     world.a.wait_for_media(2, SOON);
     let told = |status: &Value| status["state"] == "running" && status["restarts"] == 1;
     controller.wait("a", "its restart", SOON, told);
