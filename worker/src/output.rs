@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod failure;
 pub mod feed;
 pub mod knock;
+pub mod observation;
 pub mod pace;
 pub mod queue;
 pub mod renewal;

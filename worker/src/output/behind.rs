@@ -19,7 +19,8 @@ struct Point {
 }
 
 impl Given {
-    /// The media that `waiting_bytes` are of; exact but for what was given between two looks. `media_ms` and `media_bytes` were given in all.
+    /// The media that `waiting_bytes` are of; exact but for what was given between two looks. `media_ms` and
+    /// `media_bytes` were given in all.
     pub(super) fn waiting(
         &mut self,
         media_ms: u64,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::line::Line;
 pub(super) use self::line::Shortfall;
-use super::connection::Observation;
+use super::observation::Observation;
 use super::stall::Look;
 
 mod line;

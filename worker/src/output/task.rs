@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::air::DeliveryLog;
-use super::connection::{Connection, End, FrozenConnection, Observation, Outcome, UnderWay};
+use super::connection::{Connection, End, FrozenConnection, Outcome, UnderWay};
 use super::failure::{self, Failure};
 use super::feed::ParameterSets;
 use super::knock::{Door, Knock};
+use super::observation::Observation;
 use super::queue::Queue;
 use super::renewal::Renewal;
 use super::sink::{Publisher, Sink};

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::output::connection::Observation;
 use crate::output::delivery::Delivery;
+use crate::output::observation::Observation;
 use crate::output::stall::Look;
 
 /// Looks are remembered for so long; it is also what the rate of the media is the mean of: two groups of pictures.
