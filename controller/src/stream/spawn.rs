@@ -34,6 +34,12 @@ const LEASE_POLL: Duration = Duration::from_millis(20);
 const SECRETS_PATIENCE: Duration = Duration::from_secs(5);
 /// Descriptor the worker finds its lease at; it only has to keep it.
 const LEASE_FD: i32 = 3;
+/// One heap for all threads, of which what is free goes back: the allocator would keep some megabytes more for
+/// each of them (mallopt(3), "Environment variables").
+const HEAP: [(&str, &str); 2] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+];
 /// Variables of ambient AWS credentials (a role of the machine, a profile).
 const AWS_VARIABLES: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
@@ -333,6 +339,9 @@ fn spec(id: &StreamId, settings: &Config, lease: Lease, log: File) -> Result<Spe
         .group(Group::OwnSession)
         .cwd(&settings.layout.state_dir)
         .outlives_parent();
+    for (name, value) in HEAP {
+        spec = spec.env(name, value);
+    }
     // A private /tmp goes away with the service that a worker outlives.
     spec = spec.env("TMPDIR", &settings.layout.cache_dir);
     if settings.storage.provider == Provider::S3 && settings.storage_keys.is_none() {
