@@ -1,6 +1,8 @@
 //! A worker without its controller: it goes on, is found again, and ends when it is to end.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use e2e::controller::{Controller, Setup, binary, to_one};
@@ -39,6 +41,16 @@ fn world() -> World {
         receiver,
         _folder: folder,
     }
+}
+
+/// Removes a directory, in which somebody may just be making its socket again.
+fn remove(directory: &Path) {
+    wait::until("its removal", SOON, || {
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => None,
+            removed => Some(removed.expect("nobody else removes it")),
+        }
+    });
 }
 
 fn is_gone(pid: i32) -> bool {
@@ -221,20 +233,20 @@ fn a_worker_whose_runtime_directory_was_removed_is_found_and_never_doubled() {
         });
         assert_eq!(status["pid"], world.worker, "{status:#}");
     };
-    fs::remove_dir_all(&run).unwrap();
+    remove(&run);
     is_within_reach(&world);
     world.controller.kill();
     let (code, said) = another_installation(&world);
     let names_it = said.contains(&format!("process {}", world.worker));
     assert_eq!((code, names_it), (75, true), "{said}");
-    fs::remove_dir_all(&run).unwrap();
+    remove(&run);
     world.controller.start_again();
     is_within_reach(&world);
 
     // One that cannot make it again can only be ended.
     world.controller.kill();
     process::signal(world.worker, Signal::SIGSTOP);
-    fs::remove_dir_all(&run).unwrap();
+    remove(&run);
     world.controller.start_again();
     wait::until("it is found", SOON, || {
         let log = world.controller.controller_log();
@@ -253,7 +265,7 @@ fn a_worker_whose_runtime_directory_was_removed_is_found_and_never_doubled() {
     // Neither is it lost to whoever has no controller.
     let worker = world.controller.worker_pid("main");
     world.controller.kill();
-    fs::remove_dir_all(&run).unwrap();
+    remove(&run);
     let (code, said) = world
         .controller
         .script_with("stop.sh", &["main"], &environment);
