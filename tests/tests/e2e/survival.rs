@@ -45,12 +45,13 @@ fn world() -> World {
 
 /// Removes a directory, in which somebody may just be making its socket again.
 fn remove(directory: &Path) {
-    wait::until("its removal", SOON, || {
+    let removed = wait::until("its removal", SOON, || {
         match fs::remove_dir_all(directory) {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => None,
-            removed => Some(removed.expect("nobody else removes it")),
+            removed => Some(removed),
         }
     });
+    removed.expect("nobody else removes it");
 }
 
 fn is_gone(pid: i32) -> bool {
