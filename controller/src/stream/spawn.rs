@@ -34,8 +34,8 @@ const LEASE_POLL: Duration = Duration::from_millis(20);
 const SECRETS_PATIENCE: Duration = Duration::from_secs(5);
 /// Descriptor the worker finds its lease at; it only has to keep it.
 const LEASE_FD: i32 = 3;
-/// One heap for all threads, of which what is free goes back: the allocator would keep some megabytes more for
-/// each of them (mallopt(3), "Environment variables").
+/// One heap for all threads, of which what is free goes back: about a megabyte less of a worker's six (mallopt(3),
+/// "Environment variables").
 const HEAP: [(&str, &str); 2] = [
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_TRIM_THRESHOLD_", "131072"),
