@@ -4,6 +4,7 @@
 #
 #   ./scripts/soak.sh                          30 minutes, 5 streams
 #   ./scripts/soak.sh --minutes 480 --streams 8 --seed 4711
+#   ./scripts/soak.sh --only worker-killed,destination-resets      of these faults alone
 #
 # Everything happens in directories and on loopback ports of its own; Ctrl-C ends all of it.
 set -euo pipefail
