@@ -3,6 +3,7 @@
 //! It is not reaped before its exit was seen through the pidfd *and* its group was killed: while the
 //! leader is a zombie its number stays taken, so a signal to the group cannot hit a stranger.
 
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -14,6 +15,7 @@ use tokio::io::AsyncRead;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::command::{SpawnError, Spec};
+use crate::fork::Forked;
 use crate::spawner;
 use crate::terminate::{self, Ended, Grace, Terminated};
 use crate::unreaped::Unreaped;
@@ -48,36 +50,16 @@ pub enum ExitReason {
 }
 
 /// Starts `spec` and returns when it runs (`execve` has succeeded). Must be called inside the
-/// runtime; blocks for the millisecond a fork takes.
+/// runtime; blocks for the millisecond that takes.
 ///
 /// # Errors
 /// When the program is missing or the machine is out of something.
 pub fn spawn(spec: Spec) -> Result<Child, SpawnError> {
     let program = spec.program.clone();
     let dies_with_parent = spec.dies_with_parent;
-    let mut process = spawner::spawn(spec)?;
-    let pid = Pid::from_raw(i32::try_from(process.id()).expect("pids are below 2^22"));
-    let opened = Watched::open(pid.as_raw()).map_err(|error| match error {
-        WatchError::Gone { .. } => std::io::ErrorKind::NotFound.into(),
-        WatchError::Refused { source, .. } => source,
-    });
-    let adopt = |process: &mut std::process::Child| {
-        Ok((
-            opened?,
-            process.stdin.take().map(ChildStdin::from_std).transpose()?,
-            process
-                .stdout
-                .take()
-                .map(ChildStdout::from_std)
-                .transpose()?,
-            process
-                .stderr
-                .take()
-                .map(ChildStderr::from_std)
-                .transpose()?,
-        ))
-    };
-    match adopt(&mut process) {
+    let forked = spawner::spawn(spec)?;
+    let pid = forked.pid;
+    match adopt(forked) {
         Ok((watched, stdin, stdout, stderr)) => Ok(Child {
             pid,
             watched,
@@ -95,6 +77,30 @@ pub fn spawn(spec: Spec) -> Result<Child, SpawnError> {
             Err(SpawnError::Refused { program, source })
         }
     }
+}
+
+/// Its watch, and its pipes in the runtime.
+type Adopted = (
+    Watched,
+    Option<ChildStdin>,
+    Option<ChildStdout>,
+    Option<ChildStderr>,
+);
+
+fn adopt(forked: Forked) -> io::Result<Adopted> {
+    let watched = Watched::open(forked.pid.as_raw()).map_err(|error| match error {
+        WatchError::Gone { .. } => io::ErrorKind::NotFound.into(),
+        WatchError::Refused { source, .. } => source,
+    })?;
+    let stdin = forked.stdin.map(|pipe| ChildStdin::from_std(pipe.into()));
+    let stdout = forked.stdout.map(|pipe| ChildStdout::from_std(pipe.into()));
+    let stderr = forked.stderr.map(|pipe| ChildStderr::from_std(pipe.into()));
+    Ok((
+        watched,
+        stdin.transpose()?,
+        stdout.transpose()?,
+        stderr.transpose()?,
+    ))
 }
 
 // === impl Child ===

@@ -5,6 +5,7 @@
 //!
 //! - [`command`]: what to run and what it inherits ([`Spec`]).
 //! - `spawner`: the one thread that forks, for a death signal that means what it says.
+//! - `fork`: a new process that copies nothing of this one.
 //! - [`reexec`]: this process becomes another program and keeps its children.
 //! - `unreaped`: children whose status was not collected.
 //! - [`child`]: a running child; dropped, it is killed unless it was made to outlive its parent.
@@ -22,6 +23,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod child;
 pub mod command;
+mod fork;
 pub mod lines;
 pub mod priority;
 pub mod reexec;

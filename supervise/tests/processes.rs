@@ -153,6 +153,71 @@ async fn a_child_has_its_three_descriptors_and_those_passed() {
     assert_eq!(output_of(spec).await, "0\n1\n2\n3\n7\nsecondfirst");
 }
 
+/// Faults of this process that the kernel settled without a disk (proc(5), /proc/PID/stat, field 10).
+fn faults() -> usize {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit_once(") ").unwrap().1;
+    after_name.split(' ').nth(7).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn starting_a_child_copies_nothing_of_this_process() {
+    const PAGE: usize = 4096;
+    const PAGES: usize = 10_000;
+    let mut memory = vec![1_u8; PAGES * PAGE];
+    let mut child = spawn(Spec::new("cat").stdin(Input::Piped)).unwrap();
+    let before = faults();
+    memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 2);
+    let during = faults() - before;
+    drop(child.take_stdin());
+    assert_eq!(child.wait().await, ExitReason::Code(0));
+    assert_eq!(memory.iter().map(|&byte| usize::from(byte)).max(), Some(2));
+    // After a fork each page is one, and other tests of this process run meanwhile.
+    assert!(during < PAGES / 4, "{during} faults");
+}
+
+#[tokio::test]
+async fn a_child_has_no_signal_of_ours_blocked_or_handled_nor_a_broken_pipe_ignored() {
+    let _handled = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
+    let told = output_of(
+        Spec::new("sed")
+            .args(["-n", "s/^Sig\\(Blk\\|Ign\\|Cgt\\):\\s*//p"])
+            .arg("/proc/self/status")
+            .stdout(Output::Piped),
+    )
+    .await;
+    let sets: Vec<_> = told
+        .lines()
+        .map(|set| u64::from_str_radix(set, 16).unwrap())
+        .collect();
+    let [blocked, ignored, handled] = sets[..] else {
+        panic!("{told}");
+    };
+    assert_eq!((blocked, handled), (0, 0), "{told}");
+    // Rust ignores it in this process.
+    assert_eq!(ignored & 1 << (libc::SIGPIPE - 1), 0, "{told}");
+}
+
+#[tokio::test]
+async fn a_name_is_looked_for_in_the_childs_own_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |name: &str| dir.path().join(name);
+    for (sub, program) in [("first", "/dev/null"), ("second", "/bin/echo")] {
+        std::fs::create_dir(of(sub)).unwrap();
+        std::os::unix::fs::symlink(program, of(sub).join("which-one")).unwrap();
+    }
+    let path = format!("{0}/none:{0}/first:{0}/second", dir.path().display());
+    let named = |name: &str| Spec::new(name).env("PATH", &path).stdout(Output::Piped);
+    // The first that is there may not be executed.
+    assert_eq!(output_of(named("which-one").arg("found")).await, "found\n");
+    let error = spawn(named("sh")).unwrap_err();
+    assert!(matches!(error, SpawnError::Missing { .. }), "{error:?}");
+
+    // It is not the program that is missing then.
+    let error = spawn(named("which-one").cwd(of("nowhere"))).unwrap_err();
+    assert!(matches!(error, SpawnError::Refused { .. }), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_failed_exec_is_seen_whatever_number_is_passed() {
     for number in 3..40 {
