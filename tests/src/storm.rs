@@ -1,22 +1,29 @@
 //! Many calls at once, of a kind and to a stream drawn by a seed.
 //!
-//! One thread makes them all: a thousand threads would take the cores away from who is to answer.
+//! One thread makes them all: a thousand threads would take the cores away from who is to answer. It goes before
+//! other programs, as callers on machines of their own do not wait for the FFmpegs of this one; and answers are
+//! read while the time runs, but understood only afterwards.
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::future;
+use rustix::process::setpriority_process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::time::timeout;
 
-use crate::http::{self, Answer};
+use crate::http;
 
 /// A stop may wait for a worker that is only just being started.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Just before the controller: see the priorities of `supervise`.
+const CALLERS: i32 = -11;
 
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +58,13 @@ pub struct Answered {
     pub took: Duration,
 }
 
+/// The same, not read yet.
+struct Raw {
+    call: Call,
+    bytes: Vec<u8>,
+    took: Duration,
+}
+
 impl Call {
     fn name(self) -> &'static str {
         match self {
@@ -69,6 +83,24 @@ pub fn storm(
     at_once: usize,
     seed: u64,
 ) -> Vec<Answered> {
+    let raw = thread::scope(|scope| {
+        let callers = scope.spawn(|| {
+            // Without the right to it they wait for their turn as others do.
+            let _as_before = setpriority_process(None, CALLERS);
+            calls(address, targets, count, at_once, seed)
+        });
+        callers.join().expect("every call is answered")
+    });
+    raw.into_iter().map(Raw::understood).collect()
+}
+
+fn calls(
+    address: SocketAddr,
+    targets: Targets<'_>,
+    count: usize,
+    at_once: usize,
+    seed: u64,
+) -> Vec<Raw> {
     let numbers = Cell::new(0..count as u64);
     let next = || {
         let mut rest = numbers.take();
@@ -82,11 +114,14 @@ pub fn storm(
         let callers = lines.into_iter().map(async |mut line| {
             let mut answers = Vec::new();
             while let Some(number) = next() {
-                answers.push(one(&mut line, targets, draw(seed, number)).await);
+                answers.push(one(&mut line, address, targets, draw(seed, number)).await);
             }
-            answers
+            // The line stays open, as it was before.
+            (line, answers)
         });
-        future::join_all(callers).await.concat()
+        let (_lines, answers): (Vec<_>, Vec<_>) =
+            future::join_all(callers).await.into_iter().unzip();
+        answers.into_iter().flatten().collect()
     };
     runtime::Builder::new_current_thread()
         .enable_all()
@@ -95,7 +130,7 @@ pub fn storm(
         .block_on(calls)
 }
 
-async fn one(line: &mut TcpStream, targets: Targets<'_>, drawn: u64) -> Answered {
+async fn one(line: &mut TcpStream, address: SocketAddr, targets: Targets<'_>, drawn: u64) -> Raw {
     let Targets { streams, stays } = targets;
     let call = match drawn % 5 {
         0 | 1 => Call::Start,
@@ -105,33 +140,50 @@ async fn one(line: &mut TcpStream, targets: Targets<'_>, drawn: u64) -> Answered
     let any = streams[(drawn >> 8) as usize % streams.len()].as_str();
     let stays = stays.filter(|_| call == Call::Skip && (drawn >> 40).is_multiple_of(2));
     let path = format!("/streams/{}/{}", stays.unwrap_or(any), call.name());
+    let head = http::head(address, "POST", &path, &[], 0);
     let begun = Instant::now();
-    let answer = timeout(LIMIT, post(line, &path))
+    let bytes = timeout(LIMIT, post(line, &head))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .unwrap_or_else(|error| panic!("POST {path}: {error}"));
-    Answered {
+    Raw {
         call,
-        status: answer.status,
-        text: answer.text(),
         took: begun.elapsed(),
+        bytes,
     }
 }
 
-async fn post(line: &mut TcpStream, path: &str) -> io::Result<Answer> {
-    let head = http::head(line.peer_addr()?, "POST", path, &[], 0);
+/// The answer as it came.
+async fn post(line: &mut TcpStream, head: &str) -> io::Result<Vec<u8>> {
     line.write_all(head.as_bytes()).await?;
-    let mut raw = Vec::with_capacity(8 * 1024);
-    loop {
-        if line.read_buf(&mut raw).await? == 0 {
+    let mut bytes = Vec::with_capacity(8 * 1024);
+    while !is_whole(&bytes) {
+        if line.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let answer = http::parse(&raw);
-        let whole = |answer: &Answer| {
-            answer.header("content-length") == Some(&answer.body.len().to_string())
-        };
-        if let Some(answer) = answer.filter(whole) {
-            return Ok(answer);
+    }
+    Ok(bytes)
+}
+
+/// Whether as much has come as its head says.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = str::from_utf8(&bytes[..end]).unwrap_or_default();
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    length.and_then(|(_, length)| length.trim().parse().ok()) == Some(bytes.len() - end - 4)
+}
+
+impl Raw {
+    fn understood(self) -> Answered {
+        let answer = http::parse(&self.bytes).expect("an answer that is whole has a head");
+        Answered {
+            call: self.call,
+            status: answer.status,
+            text: answer.text(),
+            took: self.took,
         }
     }
 }
