@@ -1,15 +1,23 @@
 //! Each destination fails on its own, is told on its own, and comes back on its own.
 
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use e2e::controller::{Controller, Setup};
 use e2e::flv::{Part, Track};
 use e2e::media;
 use e2e::nginx::free_address;
+use e2e::pressure::Pressure;
+use e2e::process::{self, Child};
 use e2e::rtmp::{Connection, Manners, Receiver};
 use e2e::viewer::Report;
 use e2e::wait;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+
+use super::air::record;
+use super::faulty::{logged, told};
 
 const SOON: Duration = Duration::from_secs(40);
 
@@ -162,4 +170,72 @@ fn a_destination_may_give_up_and_the_controller_tells() {
     controller.start("main");
     receiver.wait_for_span(1_000, SOON);
     controller.wait_state("main", "running", SOON);
+}
+
+/// Somebody who waits for a stream by SRT and keeps it.
+fn listener(address: std::net::SocketAddr, into: &Path) -> Child {
+    let mut command = process::command("ffmpeg");
+    let url = format!("srt://{address}?mode=listener");
+    command.args(["-nostdin", "-v", "error", "-i", &url]);
+    command.args(["-c", "copy", "-f", "mpegts"]).arg(into);
+    Child::spawn(&mut command)
+}
+
+#[test]
+fn an_srt_destination_is_live_only_while_somebody_takes_it() {
+    // What a silent network may take to be noticed.
+    const NOTICED: Duration = Duration::from_secs(8);
+    let protocols = process::run("ffmpeg", &["-v", "quiet", "-protocols"], SOON);
+    let protocols = protocols.expect("FFmpeg").stdout;
+    if !String::from_utf8_lossy(&protocols).contains(" srt\n") {
+        return super::skipped("this FFmpeg has no SRT");
+    }
+    let folder = media::folder(&[("long.mp4", &media::long())]);
+    let address = free_address();
+    let config = json!({
+        "format": media::format(),
+        "destinations": [{ "name": "out", "url": format!("srt://{address}") }],
+        "retry": { "initial_s": 0.5, "factor": 1, "max_s": 0.5 }
+    });
+    let controller = Setup::local(folder.path()).stream("main", config).start();
+    controller.start("main");
+    wait::until("two tries in vain", SOON, || {
+        let log = controller.worker_log();
+        (log.matches("\"timeout\"").count() >= 2).then_some(())
+    });
+    let delivering = |entry: &&Value| entry["event"]["kind"] == "delivering";
+    let record = || record(&controller);
+    assert_eq!(record().iter().find(delivering), None, "nobody was there");
+
+    let kept = controller.directory().join("kept");
+    let listener = listener(address, &kept);
+    controller.wait_state("main", "running", SOON);
+    wait::until("a second of it", SOON, || {
+        let size = fs::metadata(&kept).ok()?.len();
+        (size > 150_000).then_some(())
+    });
+    assert!(record().iter().any(|entry| delivering(&entry)));
+    let (began_at, pressure) = (SystemTime::now(), Pressure::now());
+    process::signal(listener.pid(), Signal::SIGKILL);
+    let after = logged(&told(&controller, "out", "connection_lost", SOON), began_at);
+    assert!(after <= pressure.allows(NOTICED), "told after {after:?}");
+    controller.stop("main");
+    let kept = kept.display().to_string();
+    let streams = [
+        "-v",
+        "error",
+        "-show_entries",
+        "stream=codec_name",
+        "-of",
+        "csv=p=0",
+        &kept,
+    ];
+    let probed = process::run("ffprobe", &streams, SOON)
+        .expect("ffprobe")
+        .stdout;
+    let probed = String::from_utf8_lossy(&probed).into_owned();
+    assert!(
+        probed.contains("h264") && probed.contains("aac"),
+        "{probed}"
+    );
 }

@@ -15,6 +15,10 @@ use supervise::{CaptureLimits, ExitReason, Input, Output, Spec};
 
 /// The descriptor the preset is read from.
 const PRESET_FD: i32 = 3;
+/// The descriptor FFmpeg writes its report to.
+const REPORT_FD: i32 = 4;
+/// From one report to the next. FFmpeg 7 and newer wait so long for the first, too.
+const REPORT_EVERY_S: &str = "1";
 /// FFmpeg reads a preset in lines of at most 999 bytes.
 pub const MAX_PRESET_VALUE_BYTES: usize = 900;
 /// Seconds of a segment of the preview.
@@ -50,7 +54,8 @@ pub struct PresetLine {
     pub value: Secret,
 }
 
-/// A publisher to a server. `address` is seen by every user of the machine; `preset` by nobody.
+/// A publisher to a server, and where there is something to read as soon as its connection stands; over TCP the
+/// socket tells. `address` is seen by every user of the machine; `preset` by nobody.
 ///
 /// # Errors
 /// When the machine is out of descriptors.
@@ -59,7 +64,7 @@ pub fn to_server(
     protocol: Protocol,
     address: &str,
     preset: &[PresetLine],
-) -> std::io::Result<Spec> {
+) -> std::io::Result<(Spec, Option<OwnedFd>)> {
     let mut spec = reads_flv(ffmpeg);
     if !preset.is_empty() {
         spec = with_preset(spec, preset)?;
@@ -75,9 +80,23 @@ pub fn to_server(
                 spec = spec.arg("-ca_file").arg(file);
             }
         }
-        Protocol::Srt => return Ok(spec.args(["-f", "mpegts", address])),
+        Protocol::Srt => {
+            let (spec, report) = reports(spec)?;
+            return Ok((spec.args(["-f", "mpegts", address]), Some(report)));
+        }
     }
-    Ok(spec.args(["-flvflags", "no_duration_filesize", "-f", "flv", address]))
+    let spec = spec.args(["-flvflags", "no_duration_filesize", "-f", "flv", address]);
+    Ok((spec, None))
+}
+
+/// FFmpeg reports nothing before its output is open, and that is when it is connected.
+fn reports(spec: Spec) -> std::io::Result<(Spec, OwnedFd)> {
+    let (reader, writer) = std::io::pipe()?;
+    let spec = spec
+        .fd(OwnedFd::from(writer), REPORT_FD)
+        .args(["-stats_period", REPORT_EVERY_S])
+        .args(["-progress".to_owned(), format!("pipe:{REPORT_FD}")]);
+    Ok((spec, OwnedFd::from(reader)))
 }
 
 /// A publisher of an HLS playlist `index.m3u8` in `directory`, going on after what is there.
@@ -203,7 +222,7 @@ mod tests {
             value: Secret::new("CANARY"),
         }];
         let address = "rtmps://a.example.org/live2";
-        let spec = to_server(Path::new("ffmpeg"), Protocol::Rtmps, address, &preset)
+        let (spec, _) = to_server(Path::new("ffmpeg"), Protocol::Rtmps, address, &preset)
             .expect("descriptors are left");
         assert!(!format!("{spec:?}").contains("CANARY"));
         assert!(arguments(&spec).contains(&"/dev/fd/3"));
@@ -213,7 +232,10 @@ mod tests {
 
     #[test]
     fn certificates_are_checked_where_there_are_any() {
-        let to = |protocol| to_server(Path::new("ffmpeg"), protocol, "x", &[]).expect("no pipe");
+        let to = |protocol| {
+            let made = to_server(Path::new("ffmpeg"), protocol, "x", &[]);
+            made.expect("no pipe").0
+        };
         let verifies = |spec: &Spec| {
             arguments(spec)
                 .windows(2)

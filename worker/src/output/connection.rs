@@ -173,6 +173,7 @@ impl Connection<'_> {
                 }
                 Event::Taken(bytes) => course.taken(bytes, now),
                 Event::Look => {
+                    course.progress.may_deliver(self.sink.may_be_connected());
                     let seen = course.look(self.queue, now);
                     course.probe.abandon(course.progress.is_suspect(now));
                     observe(seen);

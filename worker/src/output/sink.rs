@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +65,10 @@ pub struct Sink {
     /// Reads what FFmpeg says until it ends, or until it is handed over.
     said: Option<JoinHandle<Said>>,
     hand_over: CancellationToken,
+    /// FFmpeg writes there from when it is connected on; not where its socket is asked.
+    report: Option<OwnedFd>,
+    /// It has, or is not asked to.
+    may_be_connected: bool,
 }
 
 /// A sink on its way to the next image of this process.
@@ -160,9 +165,15 @@ impl Publisher {
     /// When FFmpeg cannot be started.
     pub fn publish(&self, name: &str, target: &Target) -> Result<Sink, Failure> {
         let address = target.address.expose();
-        let spec = publish::to_server(&self.ffmpeg, target.protocol, address, &target.preset)
-            .map_err(|error| unusable(&error))?;
-        Sink::spawn(spec, speaker(name), self.redactor.clone())
+        let (spec, report) =
+            publish::to_server(&self.ffmpeg, target.protocol, address, &target.preset)
+                .map_err(|error| unusable(&error))?;
+        let sink = Sink::spawn(spec, speaker(name), self.redactor.clone())?;
+        Ok(Sink {
+            may_be_connected: report.is_none(),
+            report,
+            ..sink
+        })
     }
 
     /// Goes on with what an earlier image of this process published for the destination `name`.
@@ -213,6 +224,8 @@ impl Sink {
             stdin,
             said,
             hand_over,
+            report: None,
+            may_be_connected: true,
         })
     }
 
@@ -230,6 +243,9 @@ impl Sink {
             stdin: Some(ChildStdin::from_std(stdin)?),
             said: Some(tokio::spawn(listening)),
             hand_over,
+            // It lives well without somebody who reads it, and has most likely been read.
+            report: None,
+            may_be_connected: true,
         })
     }
 
@@ -257,6 +273,21 @@ impl Sink {
     /// FFmpeg's process id.
     pub fn pid(&self) -> supervise::Pid {
         self.child.pid()
+    }
+
+    /// Whether FFmpeg may be connected: where its socket cannot be asked, it says so itself. Reads what it has said,
+    /// so that it never waits to say more.
+    pub fn may_be_connected(&mut self) -> bool {
+        let Some(report) = &self.report else {
+            return self.may_be_connected;
+        };
+        if rustix::io::ioctl_fionread(report).is_ok_and(|bytes| bytes > 0) {
+            let mut said = [0; 4096];
+            // What it says besides is of no interest.
+            let _bytes = rustix::io::read(report, &mut said);
+            self.may_be_connected = true;
+        }
+        self.may_be_connected
     }
 
     /// Gives FFmpeg what it takes of `pieces`, in one write, and waits until it takes something.

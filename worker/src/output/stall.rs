@@ -54,6 +54,8 @@ pub struct Progress {
     last: Option<Delivery>,
     /// It has delivered, as far as that can be told.
     delivered: bool,
+    /// Whether what FFmpeg takes may be on its way to the peer, where that cannot be asked.
+    may_deliver: bool,
     /// When something was last acknowledged.
     acked_at: Option<Instant>,
     /// When the peer last did anything.
@@ -111,6 +113,7 @@ impl Progress {
             blocked_since: None,
             last: None,
             delivered: false,
+            may_deliver: true,
             acked_at: None,
             active_at: now,
             silent_since: None,
@@ -129,6 +132,11 @@ impl Progress {
     /// There is something FFmpeg could take; called as often as it is seen.
     pub fn offered(&mut self, now: Instant) {
         self.blocked_since.get_or_insert(now);
+    }
+
+    /// Whether FFmpeg may be connected: what it takes before, it keeps.
+    pub fn may_deliver(&mut self, may: bool) {
+        self.may_deliver = may;
     }
 
     /// Judges, given what is known of the peer.
@@ -274,7 +282,8 @@ impl Progress {
         if lasts(self.blocked_since, patience) {
             return Look::Held(held);
         }
-        if lasts(self.taken_since, TAKEN_FOR) && self.blocked_since.is_none() {
+        let taken = lasts(self.taken_since, TAKEN_FOR) && self.blocked_since.is_none();
+        if taken && self.may_deliver {
             self.delivered = true;
             return Look::Delivering;
         }

@@ -285,6 +285,18 @@ fn where_the_peer_cannot_be_asked_two_seconds_of_taking_count() {
 }
 
 #[test]
+fn what_is_taken_before_there_is_a_connection_is_no_delivery() {
+    let now = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut progress = Progress::new(now);
+    progress.taken(now);
+    progress.may_deliver(false);
+    assert!((1..60).all(|tenths| progress.look(None, now + second / 10 * tenths) == Look::Quiet));
+    progress.may_deliver(true);
+    assert_eq!(progress.look(None, now + second * 6), Look::Delivering);
+}
+
+#[test]
 fn the_end_of_a_connection_that_delivered_until_then_is_the_end_of_the_delivery() {
     let peer = Peer::live();
     let end = peer.now + Duration::from_millis(60);
