@@ -115,7 +115,15 @@ async fn receive(
         clock: Clock::default(),
     };
     let over = session.run(&mut publisher, orders).await;
-    let (error, next) = match over {
+    let (error, next) = told(over, feed, &from);
+    feed.over(error);
+    next
+}
+
+/// Tells how a session ended; what the feed is to say of it, and whoever comes next.
+fn told(over: Over, feed: &Feed, from: &str) -> (Option<ErrorReport>, Option<Box<Arrival>>) {
+    let input = &feed.name;
+    match over {
         Over::Goodbye => {
             tracing::info!(input, from, "the publisher has left");
             feed.facts().said_goodbye = true;
@@ -159,9 +167,7 @@ async fn receive(
             );
             (Some(error), None)
         }
-    };
-    feed.over(error);
-    next
+    }
 }
 
 // === impl Session ===
