@@ -32,7 +32,7 @@ pub struct DrillArgs {
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u64).range(6..=600))]
     seconds: u64,
     /// Instead of each fault once: random faults to several streams for so many minutes
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
     soak: Option<f64>,
     /// Streams of a soak
     #[arg(long, default_value_t = 5, requires = "soak", value_parser = clap::value_parser!(u8).range(1..=50))]
@@ -106,6 +106,16 @@ pub async fn drill(config: &Config, args: DrillArgs) -> anyhow::Result<bool> {
 
 fn fault(name: &str) -> Result<Fault, String> {
     Fault::named(name).ok_or_else(|| "no such fault; see `drill --list`".to_owned())
+}
+
+/// More than none, and less than a machine is kept for one purpose.
+fn minutes(text: &str) -> Result<f64, String> {
+    const YEAR: f64 = 366.0 * 24.0 * 60.0;
+    let minutes: f64 = text.parse().map_err(|_| "a number of minutes")?;
+    match minutes > 0.0 && minutes <= YEAR {
+        true => Ok(minutes),
+        false => Err(format!("more than 0 minutes, {YEAR} at most")),
+    }
 }
 
 fn list(faults: &[Fault], hold: Duration) {
@@ -205,5 +215,18 @@ fn explain(verdict: &Verdict) {
         }
         Verdict::Broken(why) => say(format_args!("  {why}")),
         Verdict::Skipped(why) => say(format_args!("  {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::minutes;
+
+    #[test]
+    fn a_soak_has_a_length_that_a_clock_can_measure() {
+        for wrong in ["", "x", "nan", "inf", "-1", "0", "1e300"] {
+            assert!(minutes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(minutes("1.25"), Ok(1.25));
     }
 }
