@@ -104,6 +104,11 @@ impl Clip {
 /// profile, reordering depth, pyramid, open GOPs, GOP length, container, length, and sound that ends
 /// before or after the picture.
 pub fn ten() -> Vec<(String, PathBuf)> {
+    let named = |clip: Clip| (clip.name.to_owned(), clip.file());
+    ten_clips().map(named).into()
+}
+
+fn ten_clips() -> [Clip; 10] {
     let clip = Clip::default();
     [
         Clip {
@@ -182,9 +187,6 @@ pub fn ten() -> Vec<(String, PathBuf)> {
             ..clip
         },
     ]
-    .iter()
-    .map(|clip| (clip.name.to_owned(), clip.file()))
-    .collect()
 }
 
 /// A fitting file of some length with a keyframe every second and its index at the front.

@@ -18,6 +18,18 @@ use serde_json::Value;
 /// arrives, others have no dead line: left out by name then. Every other fault must be within its limits.
 const MAY_BE_SKIPPED: [&str; 2] = ["state-read-only", "destination-half-open"];
 
+/// What the status has to call a fault. Of the others, some are nothing that has a name, and some last no longer here
+/// than it takes to tell them.
+const TOLD: [(&str, &str); 7] = [
+    ("publisher-killed", "ffmpeg_exited"),
+    ("publisher-frozen", "ffmpeg_stalled"),
+    ("destination-refuses", "connection_refused"),
+    ("destination-resets", "connection_lost"),
+    ("destination-stalls", "stalled"),
+    ("destination-rejects-key", "key_rejected"),
+    ("storage-lost", "storage_unreachable"),
+];
+
 /// Drills that share the faults.
 const SIDE_BY_SIDE: usize = 3;
 
@@ -127,6 +139,14 @@ fn judge((code, report, said): &(i32, Value, String)) -> usize {
                 e2e::skipped(&format!("{name}: {}", verdict["skipped"]));
             }
             verdict => wrong.push(format!("{name}: {verdict}\n{}", outcome["seen"])),
+        }
+        let told = outcome["told"].as_array().into_iter().flatten();
+        let told: Vec<_> = told.filter_map(Value::as_str).collect();
+        let untold = TOLD
+            .into_iter()
+            .find(|(fault, name_of_it)| *fault == name && !told.contains(name_of_it));
+        if let Some((_, name_of_it)) = untold {
+            wrong.push(format!("{name}: told as {told:?}, not {name_of_it}"));
         }
     }
     assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use e2e::contract::{operation, operations};
 use e2e::controller::{Setup, to_one};
+use e2e::http::Answer;
 use e2e::media;
 use e2e::nginx::free_address;
 use e2e::rtmp::Receiver;
@@ -41,9 +42,42 @@ fn every_operation_answers_as_the_document_says() {
         called.extend(operation(&document, method, path));
         controller.call(method, path, &body).expect(wanted)
     };
-    let none = Value::Null;
+    call_off_air(&mut call);
+    // On air, with a destination that is not.
+    call(
+        "POST",
+        "/streams/start",
+        json!({ "stream_id": "main" }),
+        202,
+    );
+    controller.wait("main", "on air", SOON, |status| {
+        status["on_air"]["item"] == "long.mp4" && status["destinations"][1]["state"] == "backoff"
+    });
+    call("PUT", "/streams/main", config, 200);
+    call_on_air(&mut call);
+    call_schedule_and_media(&mut call);
+    call_keys(&mut call);
+    call("POST", "/streams/main/upgrade", Value::Null, 200);
+    call("POST", "/streams/upgrade", Value::Null, 200);
+    let preview = "/preview/main/index.m3u8";
+    let begun = || (controller.call("GET", preview, &Value::Null).status == 200).then_some(());
+    e2e::wait::within(SOON, begun).expect("a preview");
+    call_record(&mut call);
+    call("GET", "/health", Value::Null, 200);
+    call("POST", "/streams/main/stop", Value::Null, 200);
+    call("GET", "/streams/status", Value::Null, 200);
 
-    // Before anything is on air, and of what is not there.
+    let all: BTreeSet<String> = operations(&document).into_iter().collect();
+    let left: Vec<_> = all.difference(&called).collect();
+    assert!(left.is_empty(), "not called: {left:?}");
+}
+
+/// Calls, and holds the status of the answer to what was expected.
+type Call<'a> = dyn FnMut(&str, &str, Value, u16) -> Answer + 'a;
+
+/// Before anything is on air, and of what is not there.
+fn call_off_air(call: &mut Call<'_>) {
+    let none = Value::Null;
     for path in [
         "/",
         "/health",
@@ -91,21 +125,13 @@ fn every_operation_answers_as_the_document_says() {
             202,
         );
     }
+}
 
-    // On air, with a destination that is not.
-    call(
-        "POST",
-        "/streams/start",
-        json!({ "stream_id": "main" }),
-        202,
-    );
-    controller.wait("main", "on air", SOON, |status| {
-        status["on_air"]["item"] == "long.mp4" && status["destinations"][1]["state"] == "backoff"
-    });
+fn call_on_air(call: &mut Call<'_>) {
+    let none = Value::Null;
     call("POST", "/streams/main/start", none.clone(), 409);
     call("GET", "/streams/status", none.clone(), 200);
     call("GET", "/streams/main", none.clone(), 200);
-    call("PUT", "/streams/main", config, 200);
     call("DELETE", "/streams/main", none.clone(), 409);
     call("GET", "/streams/main/logs?lines=5", none.clone(), 200);
     call("POST", "/streams/main/skip", none.clone(), 202);
@@ -119,6 +145,10 @@ fn every_operation_answers_as_the_document_says() {
         json!({ "take": "live", "input": "gone" }),
         409,
     );
+}
+
+fn call_schedule_and_media(call: &mut Call<'_>) {
+    let none = Value::Null;
     call(
         "GET",
         "/streams/main/schedule?from=yesterday",
@@ -152,6 +182,10 @@ fn every_operation_answers_as_the_document_says() {
         json!({ "key": "../new.mp4" }),
         422,
     );
+}
+
+fn call_keys(call: &mut Call<'_>) {
+    let none = Value::Null;
     let key = call(
         "POST",
         "/ingest/keys",
@@ -165,11 +199,10 @@ fn every_operation_answers_as_the_document_says() {
     );
     call("DELETE", &key, none.clone(), 204);
     call("DELETE", &key, none.clone(), 404);
-    call("POST", "/streams/main/upgrade", none.clone(), 200);
-    call("POST", "/streams/upgrade", none.clone(), 200);
-    let preview = "/preview/main/index.m3u8";
-    let begun = || (controller.call("GET", preview, &none).status == 200).then_some(());
-    e2e::wait::within(SOON, begun).expect("a preview");
+}
+
+fn call_record(call: &mut Call<'_>) {
+    let none = Value::Null;
     for path in ["uptime", "incidents", "transitions", "metrics"] {
         call(
             "GET",
@@ -184,11 +217,4 @@ fn every_operation_answers_as_the_document_says() {
             422,
         );
     }
-    call("GET", "/health", none.clone(), 200);
-    call("POST", "/streams/main/stop", none.clone(), 200);
-    call("GET", "/streams/status", none.clone(), 200);
-
-    let all: BTreeSet<String> = operations(&document).into_iter().collect();
-    let left: Vec<_> = all.difference(&called).collect();
-    assert!(left.is_empty(), "not called: {left:?}");
 }

@@ -41,8 +41,15 @@ fn each_fault_is_told_by_its_name_in_time_and_touches_nobody_else() {
         "retry": { "initial_s": 1, "factor": 2, "max_s": 10 }
     });
     let controller = Setup::local(folder.path()).stream("main", config).start();
+    let (began_at, pressure) = (SystemTime::now(), Pressure::now());
     controller.start("main");
-    wrong.wait_told(&controller);
+    for (name, after) in wrong.told(&controller, began_at) {
+        eprintln!("{name}: told {after:?} after the start");
+        assert!(
+            after <= pressure.allows(NOTICED),
+            "{name}: told after {after:?}"
+        );
+    }
     wait_all_live(&controller, &["good"]);
     wait_all_live(&controller, &Failing::NAMES);
     // Kernels learn in the first seconds what their buffers have to hold.

@@ -122,13 +122,30 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
     controller
         .call("GET", "/streams/other", &Value::Null)
         .expect(404);
+    let lost = goes_on(&mut controller, &receiver, &state);
 
+    disk.heal(fault);
+    process::signal(controller.worker_pid("main"), Signal::SIGKILL);
+    receiver.wait_for_media(4, SOON);
+    is_written_again(&controller, &receiver, &state, lost);
+    controller.call("PUT", "/streams/other", &other);
+    controller.get("/streams/other");
+    controller.stop("main");
+    for connection in receiver.connections() {
+        Report::of(&connection.messages).assert_seamless(media::FPS);
+    }
+    drop(disk);
+}
+
+/// On a disk that takes nothing: a connection that is lost, a worker that is killed, a stop and a start, and another
+/// controller. When the connection was lost.
+fn goes_on(controller: &mut Controller, receiver: &Receiver, state: &Path) -> i64 {
     // What the worker saw outlives it: on a full disk there is room left for it, and what was only opened
     // before can be written to still.
     receiver.drop_connections();
     receiver.wait_for_media(1, SOON);
     wait::until("the connection is in the journal", SOON, || {
-        (journal(&state).matches("\"delivering\"").count() == 2).then_some(())
+        (journal(state).matches("\"delivering\"").count() == 2).then_some(())
     });
     let lost = Timestamp::now().as_millisecond();
     let before = controller.worker_pid("main");
@@ -136,7 +153,7 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
     receiver.wait_for_media(2, SOON);
     controller.wait_state("main", "running", SOON);
     wait::until("it is told", SOON, || {
-        let health = health(&controller);
+        let health = health(controller);
         (health["status"] == "degraded" && health["problem"].is_string()).then_some(())
     });
     controller.stop("main");
@@ -151,10 +168,11 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
         controller.wait_state("main", "running", SOON)["pid"],
         worker
     );
+    lost
+}
 
-    disk.heal(fault);
-    process::signal(controller.worker_pid("main"), Signal::SIGKILL);
-    receiver.wait_for_media(4, SOON);
+/// The disk takes it again, and gets the newest state and the record of what was `lost` before.
+fn is_written_again(controller: &Controller, receiver: &Receiver, state: &Path, lost: i64) {
     wait::until("the newest state is on disk", HEALED, || {
         let text = fs::read(state.join("stream_state.json")).ok()?;
         let file: Value = serde_json::from_slice(&text).ok()?;
@@ -162,14 +180,14 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
         (main["desired"] == "running" && main["restarts"] == 1).then_some(())
     });
     wait::until("it is well again", HEALED, || {
-        (health(&controller)["status"] == "ok").then_some(())
+        (health(controller)["status"] == "ok").then_some(())
     });
     // The air record is on the same disk.
     wait::until(
         "the loss seen by the first worker is in the record",
         SOON,
         || {
-            let mut gaps = record::gaps(&controller).into_iter();
+            let mut gaps = record::gaps(controller).into_iter();
             gaps.find(|gap| {
                 gap["cause"] == "destination_lost" && record::time_ms(&gap["end"]) < lost
             })
@@ -180,16 +198,9 @@ fn nothing_goes_off_air(fault: Fault, refusal: (u16, &str)) {
     process::signal(controller.worker_pid("main"), Signal::SIGKILL);
     receiver.wait_for_media(5, SOON);
     wait::until("the gap since is in the record", SOON, || {
-        let mut gaps = record::gaps(&controller).into_iter();
+        let mut gaps = record::gaps(controller).into_iter();
         gaps.find(|gap| gap["cause"] == "worker_crashed" && record::time_ms(&gap["start"]) > well)
     });
-    controller.call("PUT", "/streams/other", &other);
-    controller.get("/streams/other");
-    controller.stop("main");
-    for connection in receiver.connections() {
-        Report::of(&connection.messages).assert_seamless(media::FPS);
-    }
-    drop(disk);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use e2e::controller::Controller;
 use e2e::nginx::free_address;
 use e2e::process::{self, Child};
 use e2e::proxy::{Fault, Proxy};
-use e2e::rtmp::Receiver;
+use e2e::rtmp::{Manners, Receiver};
 use e2e::wait;
 use serde_json::Value;
 
@@ -173,6 +173,8 @@ impl Failing {
 pub(super) struct Wrong {
     garbage: Behind,
     closing: Behind,
+    rejecting: Receiver,
+    nobody: SocketAddr,
     unsigned: Option<SelfSigned>,
 }
 
@@ -182,9 +184,13 @@ impl Wrong {
         garbage.proxy.fault(Fault::Garbage);
         // Handshake and `connect` are 3.3 KiB.
         closing.proxy.fault(Fault::CloseAfter(3_200));
+        let rejecting = Receiver::start();
+        rejecting.behave(Manners::RejectKey);
         Self {
             garbage,
             closing,
+            rejecting,
+            nobody: free_address(),
             unsigned: SelfSigned::start(),
         }
     }
@@ -193,6 +199,8 @@ impl Wrong {
         let mut all = vec![
             self.closing.destination("closing"),
             to("garbage", &self.garbage.proxy.url("rtmps")),
+            to("rejected", &self.rejecting.url()),
+            to("refused", &format!("rtmp://{}/live", self.nobody)),
             to("nameless", "rtmp://no-such-host.invalid/live"),
         ];
         match &self.unsigned {
@@ -202,12 +210,27 @@ impl Wrong {
         all
     }
 
-    pub(super) fn wait_told(&self, controller: &Controller) {
-        told(controller, "garbage", "tls_failed", SOON);
-        told(controller, "nameless", "dns_failed", SOON);
-        told(controller, "closing", "closed_at_publish", SOON);
-        if self.unsigned.is_some() {
-            told(controller, "unsigned", "tls_failed", SOON);
-        }
+    /// Each of them as it has to be told, and how long after `since` it first was.
+    pub(super) fn told(
+        &self,
+        controller: &Controller,
+        since: SystemTime,
+    ) -> Vec<(&'static str, Duration)> {
+        let mut all = vec![
+            ("garbage", "tls_failed"),
+            ("nameless", "dns_failed"),
+            ("closing", "closed_at_publish"),
+            ("rejected", "key_rejected"),
+            ("refused", "connection_refused"),
+        ];
+        all.extend(
+            self.unsigned
+                .is_some()
+                .then_some(("unsigned", "tls_failed")),
+        );
+        let after = |name, kind| logged(&told(controller, name, kind, SOON), since);
+        all.into_iter()
+            .map(|(name, kind)| (name, after(name, kind)))
+            .collect()
     }
 }

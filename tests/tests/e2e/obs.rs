@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::controller::{Controller, Setup};
 use e2e::media;
-use e2e::obs::Obs;
+use e2e::obs::{Hand, Obs};
 use e2e::pressure::Pressure;
 use e2e::proxy::{Fault, Proxy};
 use e2e::rtmp::Receiver;
@@ -61,6 +61,26 @@ fn assert_told(controller: &Controller, fault: impl FnOnce(), error_type: &str) 
     );
 }
 
+/// What a takeover needs is made.
+fn assert_scenes(hand: &mut Hand) {
+    let scenes = wait::until("the scenes are there", LIMIT, || {
+        let scenes = hand.scenes();
+        (scenes.len() >= 5).then_some(scenes)
+    });
+    for scene in [
+        "Automated Content",
+        "Owner Live",
+        "Failover",
+        "Technical Difficulties",
+        "Idle",
+    ] {
+        assert!(
+            scenes.iter().any(|name| name == scene),
+            "{scene}: {scenes:?}"
+        );
+    }
+}
+
 #[test]
 fn a_source_switched_on_makes_obs_stream_and_switched_off_stop() {
     let Some(obs) = Obs::start() else {
@@ -85,23 +105,7 @@ fn a_source_switched_on_makes_obs_stream_and_switched_off_stop() {
     );
 
     let mut hand = obs.hand();
-    let scenes = wait::until("the scenes are there", LIMIT, || {
-        let scenes = hand.scenes();
-        (scenes.len() >= 5).then_some(scenes)
-    });
-    for scene in [
-        "Automated Content",
-        "Owner Live",
-        "Failover",
-        "Technical Difficulties",
-        "Idle",
-    ] {
-        assert!(
-            scenes.iter().any(|name| name == scene),
-            "{scene}: {scenes:?}"
-        );
-    }
-
+    assert_scenes(&mut hand);
     hand.colour("Owner Live", "Camera");
     wait::observe(Duration::from_secs(3));
     assert!(!hand.streams(), "nothing was switched on");

@@ -13,7 +13,7 @@ use e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::air::{last_frame, programme_after};
+use super::air::{last_frame, programme_after, record};
 
 const SOON: Duration = Duration::from_secs(40);
 const HOLE: Duration = Duration::from_millis(500);
@@ -77,6 +77,17 @@ impl Outage {
 
 fn is_programme(status: &Value) -> bool {
     status["on_air"]["kind"] == "programme"
+}
+
+/// Items that were on air, by the worker's own account.
+fn aired(controller: &Controller) -> Vec<String> {
+    let record = record(controller);
+    let programme = record.iter().filter(|entry| {
+        let event = &entry["event"];
+        event["kind"] == "on_air" && event["source"] == "programme"
+    });
+    let items = programme.filter_map(|entry| entry["event"]["item"].as_str());
+    items.map(str::to_owned).collect()
 }
 
 #[test]
@@ -184,7 +195,7 @@ fn three() -> Bucket {
 
 /// Of a file, what the kernels hold is played on: so the items are short.
 #[test]
-fn a_network_that_says_nothing_is_an_outage_too() {
+fn a_network_that_says_nothing_is_an_outage_too_and_meets_the_next_item_at_hand() {
     let bucket = three();
     let receiver = Receiver::start();
     let controller = Setup::new(bucket.environment())
@@ -192,13 +203,24 @@ fn a_network_that_says_nothing_is_an_outage_too() {
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
-    receiver.wait_for_span(3_000, SOON);
+    wait::until("the next item is opened", SOON, || {
+        let log = controller.worker_log();
+        let mut opened = log.lines().filter(|line| line.contains("opened: "));
+        opened.any(|line| line.contains("b.mp4")).then_some(())
+    });
+    // Of eight: the first is in the kernels' hands, and of the next what is read ahead.
+    receiver.wait_for_span(5_000, SOON);
     bucket.line(Line::Silent);
     let status = controller.wait("main", "the slate", Duration::from_secs(90), |status| {
         status["on_air"]["slate"] == "storage_unreachable"
     });
     let problems = status["programme"]["problems"].as_array().map(Vec::len);
     assert_eq!(problems, Some(0), "{status:#}");
+    let aired = aired(&controller);
+    assert!(
+        aired.starts_with(&["a.mp4".to_owned(), "b.mp4".to_owned()]),
+        "{aired:?}"
+    );
     bucket.line(Line::Up);
     let (back_at, pressure) = (SystemTime::now(), Pressure::now());
     let status = controller.wait("main", "an item", SOON, is_programme);

@@ -92,15 +92,21 @@ fn assert_near(what: &str, recorded: i64, logged: i64) {
     );
 }
 
-#[test]
-fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
+/// A stream of one long local file, on air and recorded.
+fn world() -> (Controller, Receiver, tempfile::TempDir) {
     let folder = media::folder(&[("long.mp4", &media::long())]);
     let receiver = Receiver::start();
-    let mut controller = Setup::local(folder.path())
+    let controller = Setup::local(folder.path())
         .stream("main", to_one(&receiver.url()))
         .start();
     controller.start("main");
     wait_for_gap(&controller, &receiver, 0);
+    (controller, receiver, folder)
+}
+
+#[test]
+fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
+    let (mut controller, receiver, _folder) = world();
     assert_near(
         "first delivery",
         time_ms(&gaps(&controller)[0]["end"]),
@@ -113,25 +119,14 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
         process::signal(ffmpeg.pid, Signal::SIGKILL);
     }
     wait_for_gap(&controller, &receiver, 1);
-    // Somebody tidies up: the record and the logs are there again, with what was in them.
-    let state = controller.directory().join("state");
-    fs::remove_dir_all(state.join("logs")).expect("logs");
-    for name in ["history.db-wal", "history.db-shm", "history.db"] {
-        fs::remove_file(state.join(name)).expect("a record");
-    }
-    wait::until("record and log are there again", SOON, || {
-        let log = fs::read_to_string(state.join("logs/main.log")).ok()?;
-        (log.contains("is begun anew") && state.join("history.db").exists()).then_some(())
-    });
-    assert_eq!(gaps(&controller).len(), 2);
-    let told = controller.controller_log();
-    assert_eq!(told.matches("history_removed").count(), 1, "{told}");
+    tidy_up(&controller);
     // The platform hangs up.
     receiver.drop_connections();
     wait_for_gap(&controller, &receiver, 2);
     // The worker is killed.
     process::signal(controller.worker_pid("main"), Signal::SIGKILL);
     wait_for_gap(&controller, &receiver, 3);
+    assert_measured(&controller);
     // Controller and worker are killed at once, and nobody looks for a while.
     let worker = controller.worker_pid("main");
     let scraped = scrape(&controller);
@@ -142,6 +137,40 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
     wait_for_gap(&controller, &receiver, 4);
 
     let gaps = gaps(&controller);
+    assert_told(&gaps, &receiver);
+    let uptime = controller.get("/health/uptime");
+    let out = &uptime["streams"][0]["destinations"][0];
+    let dark: f64 = gaps.iter().filter_map(|gap| gap["length_s"].as_f64()).sum();
+    let told = out["dark_s"].as_f64().expect("seconds");
+    assert!(
+        (told - dark).abs() < 0.01,
+        "{told} s dark, of gaps of {dark} s"
+    );
+
+    // Its counters say the same, and none fell because another controller counts.
+    let now = scrape(&controller);
+    now.assert_grown_since(&scraped);
+    assert_counted(&now, dark);
+}
+
+/// Somebody tidies up: the record and the logs are there again, with what was in them.
+fn tidy_up(controller: &Controller) {
+    let state = controller.directory().join("state");
+    fs::remove_dir_all(state.join("logs")).expect("logs");
+    for name in ["history.db-wal", "history.db-shm", "history.db"] {
+        fs::remove_file(state.join(name)).expect("a record");
+    }
+    wait::until("record and log are there again", SOON, || {
+        let log = fs::read_to_string(state.join("logs/main.log")).ok()?;
+        (log.contains("is begun anew") && state.join("history.db").exists()).then_some(())
+    });
+    assert_eq!(gaps(controller).len(), 2);
+    let told = controller.controller_log();
+    assert_eq!(told.matches("history_removed").count(), 1, "{told}");
+}
+
+/// All the gaps by their causes, each with the ends that the receiver saw.
+fn assert_told(gaps: &[Value], receiver: &Receiver) {
     let causes: Vec<_> = gaps
         .iter()
         .filter_map(|gap| gap["cause"].as_str())
@@ -154,7 +183,7 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
         "worker_crashed",
     ];
     assert_eq!(causes, wanted, "{gaps:#?}");
-    let holes = holes(&receiver);
+    let holes = holes(receiver);
     assert_eq!(holes.len(), 4, "{holes:?}\n{gaps:#?}");
     for (gap, hole) in gaps[1..].iter().zip(&holes) {
         let cause = &gap["cause"];
@@ -170,25 +199,16 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
         );
         assert_eq!(gap["recovery"], "automatic", "{gap:#}");
     }
-    let uptime = controller.get("/health/uptime");
-    let out = &uptime["streams"][0]["destinations"][0];
-    let dark: f64 = gaps.iter().filter_map(|gap| gap["length_s"].as_f64()).sum();
-    let told = out["dark_s"].as_f64().expect("seconds");
-    assert!(
-        (told - dark).abs() < 0.01,
-        "{told} s dark, of gaps of {dark} s"
-    );
+}
 
-    // Its counters say the same, and none fell because another controller counts.
-    let now = scrape(&controller);
-    now.assert_grown_since(&scraped);
+fn assert_counted(now: &Scrape, dark: f64) {
     let (mut begun, mut seconds) = (0.0, 0.0);
     for cause in ["starting", "destination_lost", "worker_crashed"] {
         let labels = format!("{OUT},cause=\"{cause}\"");
         begun += now.value("destination_gaps_begun_total", &labels);
         seconds += now.value("destination_gap_seconds_total", &labels);
     }
-    assert_eq!(begun, 5.0, "{gaps:#?}");
+    assert_eq!(begun, 5.0);
     assert!((seconds - dark).abs() < 0.01, "{seconds} s of {dark} s");
     let count = |family| now.value(family, OUT);
     let wanted = count("destination_wanted_seconds_total");
@@ -204,6 +224,43 @@ fn every_gap_in_the_record_is_one_that_the_receiver_saw() {
     assert_eq!(recoveries, 5.0, "the start, and every fault");
 }
 
+/// Every ten seconds there is a sample of what the stream costs and of what its destination gets.
+fn assert_measured(controller: &Controller) {
+    let from = Timestamp::now() - Duration::from_secs(600);
+    let points = |query: &str, destination: &Value| {
+        let path = format!("/health/metrics?stream_id=main&from={from}{query}");
+        let answer = controller.get(&path);
+        assert_eq!(answer["step_s"], 10, "{answer:#}");
+        let mut series = answer["series"].as_array().into_iter().flatten();
+        let mine = series.find(|series| series["destination"] == *destination);
+        let points = mine.and_then(|series| series["points"].as_array());
+        points.cloned().unwrap_or_default()
+    };
+    let (stream, out) = (Value::Null, Value::from("out"));
+    wait::until("a sample of the stream", SOON, || {
+        points("", &stream).into_iter().find(|point| {
+            point["cpu_percent"].as_f64() > Some(0.0)
+                && point["memory_bytes"].as_u64() > Some(1_000_000)
+        })
+    });
+    let sample = wait::until("a sample of the destination", SOON, || {
+        points("&destination=out", &out)
+            .into_iter()
+            .find(|point| point["state"] == "live" && point["bitrate_kbps"].as_u64() > Some(0))
+    });
+    for measured in ["dropped_frames", "rtt_ms", "unacked_bytes"] {
+        assert!(sample[measured].is_number(), "{measured}: {sample:#}");
+    }
+    assert!(points("&destination=out", &stream).is_empty(), "only of it");
+    let only = points("&metric=bitrate_kbps", &out);
+    let names = |point: &Value| point.as_object().map(|point| point.len());
+    assert!(
+        !only.is_empty() && only.iter().all(|point| names(point) == Some(2)),
+        "{only:#?}"
+    );
+    assert!(points("&metric=bitrate_kbps", &stream).is_empty());
+}
+
 fn scrape(controller: &Controller) -> Scrape {
     let answer = controller.call("GET", "/metrics", &Value::Null);
     Scrape::read(&answer.expect(200).text())
@@ -211,13 +268,7 @@ fn scrape(controller: &Controller) -> Scrape {
 
 #[test]
 fn what_the_operator_did_is_not_held_against_the_stream() {
-    let folder = media::folder(&[("long.mp4", &media::long())]);
-    let receiver = Receiver::start();
-    let controller = Setup::local(folder.path())
-        .stream("main", to_one(&receiver.url()))
-        .start();
-    controller.start("main");
-    wait_for_gap(&controller, &receiver, 0);
+    let (controller, receiver, _folder) = world();
     controller.stop("main");
     let stopped = Instant::now();
     wait::observe(Duration::from_secs(2));

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(40);
 /// From a controller that serves to the status of the worker it found.
 const ADOPTED: Duration = Duration::from_secs(1);
+/// Until a worker has ended that nobody wants and nobody looks after.
+const ALONE: Duration = Duration::from_secs(75);
 
 struct World {
     controller: Controller,
@@ -186,7 +188,7 @@ fn a_worker_without_a_controller_is_found_and_stopped_by_stop_sh() {
 fn a_worker_that_nobody_wants_or_looks_after_ends_itself() {
     let mut world = world();
     world.controller.kill();
-    let alone = Instant::now();
+    let (alone, pressure) = (Instant::now(), Pressure::now());
     let path = world.controller.directory().join("state/stream_state.json");
     let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     state["streams"]["main"]["desired"] = json!("stopped");
@@ -195,7 +197,9 @@ fn a_worker_that_nobody_wants_or_looks_after_ends_itself() {
     wait::until("it ends itself", Duration::from_secs(100), || {
         is_gone(world.worker).then_some(())
     });
-    assert!(alone.elapsed() > Duration::from_secs(25), "not at once");
+    let took = alone.elapsed();
+    assert!(took > Duration::from_secs(25), "at once: {took:?}");
+    assert!(took <= pressure.allows(ALONE), "{took:?}");
     assert!(
         world.receiver.look(|all| all[0].unpublished),
         "said goodbye"
