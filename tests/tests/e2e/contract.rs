@@ -195,7 +195,7 @@ fn call_keys(call: &mut Call<'_>) {
     call("GET", "/ingest/keys", none.clone(), 200);
     let key = format!(
         "/ingest/keys/{}",
-        key.json()["kept"]["id"].as_str().unwrap()
+        key.json()["kept"]["id"].as_str().expect("the id of a key")
     );
     call("DELETE", &key, none.clone(), 204);
     call("DELETE", &key, none.clone(), 404);
