@@ -375,7 +375,7 @@ fn temp_path(target: &Path) -> io::Result<PathBuf> {
 // === impl AtomicError ===
 
 impl AtomicError {
-    fn new(path: &Path, operation: Operation, source: io::Error) -> Self {
+    pub(crate) fn new(path: &Path, operation: Operation, source: io::Error) -> Self {
         Self {
             path: path.to_owned(),
             operation,

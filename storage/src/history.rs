@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! open ──► whole ──────────────► Database ── write, read, retain
-//!   ├────► damaged: set aside as history.db.corrupt-<time>, begun anew
+//!   ├────► damaged: an error; set aside as history.db.corrupt-<time>, the next open begins a new one
 //!   └────► of a newer release, unreadable: an error, and the file stays as it is
 //! ```
 //!
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use read::{Incidents, Loaded, SampleFilter};
 pub use retain::{Limits, Retained};
@@ -81,54 +81,29 @@ pub enum HistoryError {
         /// Its schema.
         found: i64,
     },
-    /// A damaged file could not be moved out of the way.
+    /// There is no room for a file that is to be written again.
+    #[error("cannot restore {}: that takes {}, and {} are free", path.display(), mib(*needed), mib(*free))]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        needed: u64,
+        /// Bytes that its disk has left.
+        free: u64,
+    },
+    /// A file could not be renamed, or not be brought to the disk.
     #[error(transparent)]
-    SetAside(#[from] AtomicError),
+    Atomic(#[from] AtomicError),
 }
 
 // === impl Database ===
 
 impl Database {
-    /// Opens the history at `path`, making or migrating it as needed. A damaged file is set aside;
-    /// the second value is then its new name.
+    /// Opens the history at `path`, making or migrating it as needed.
     ///
     /// # Errors
-    /// When the file can be neither used nor set aside.
-    pub fn open(path: &Path, now: Timestamp) -> Result<(Self, Option<PathBuf>), HistoryError> {
-        match Self::open_whole(path) {
-            Err(error) if error.is_corrupt() => {
-                let aside = set_aside(path, now)?;
-                Ok((Self::open_whole(path)?, Some(aside)))
-            }
-            Err(error) => Err(error),
-            Ok(database) => Ok((database, None)),
-        }
-    }
-
-    /// Closes a file that turned out to be damaged, sets it aside and begins a new one.
-    ///
-    /// # Errors
-    /// When it can be neither set aside nor made anew.
-    pub fn begin_anew(self, now: Timestamp) -> Result<(Self, PathBuf), HistoryError> {
-        let Self {
-            connection, path, ..
-        } = self;
-        drop(connection);
-        let aside = set_aside(&path, now)?;
-        Ok((Self::open_whole(&path)?, aside))
-    }
-
-    /// Brings what was written to where no power cut undoes it.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn settle(&mut self) -> Result<(), HistoryError> {
-        self.with("settle", |connection| {
-            connection.pragma_query(None, "wal_checkpoint", |_| Ok(()))
-        })
-    }
-
-    fn open_whole(path: &Path) -> Result<Self, HistoryError> {
+    /// When the file cannot be used; one that is damaged is to be set aside first.
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let failed = |operation| {
             move |source| HistoryError::Sqlite {
                 operation,
@@ -152,6 +127,16 @@ impl Database {
             path: path.to_owned(),
             file: Identity::of(path).ok(),
             log: Identity::of(&with_suffix(path, "-wal")).ok(),
+        })
+    }
+
+    /// Brings what was written to where no power cut undoes it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn settle(&mut self) -> Result<(), HistoryError> {
+        self.with("settle", |connection| {
+            connection.pragma_query(None, "wal_checkpoint", |_| Ok(()))
         })
     }
 
@@ -181,8 +166,11 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Moves the file and what SQLite keeps beside it.
-fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, HistoryError> {
+/// Moves a damaged file that is not open, and what SQLite keeps beside it, out of the way; its new name.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, HistoryError> {
     let aside = with_suffix(
         path,
         &format!(".corrupt-{}", now.strftime("%Y%m%dT%H%M%SZ")),
@@ -203,6 +191,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0))
+}
+
 // === impl HistoryError ===
 
 impl HistoryError {
@@ -214,8 +206,27 @@ impl HistoryError {
         )
     }
 
+    /// Whether what was in the file cannot be read any more.
+    pub fn is_unreadable(&self) -> bool {
+        const READING: [i32; 3] = [
+            ffi::SQLITE_IOERR_READ,
+            ffi::SQLITE_IOERR_SHORT_READ,
+            ffi::SQLITE_IOERR_CORRUPTFS,
+        ];
+        let failed = match self {
+            Self::Sqlite { source, .. } => source.sqlite_error(),
+            Self::Newer { .. } | Self::NoRoom { .. } | Self::Atomic(_) => None,
+        };
+        self.is_corrupt() || failed.is_some_and(|error| READING.contains(&error.extended_code))
+    }
+
     /// What an operator can do about it.
     pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoRoom { .. } => return DiskFault::Full.hint(),
+            Self::Atomic(error) => return error.fault.hint(),
+            Self::Sqlite { .. } | Self::Newer { .. } => {}
+        }
         match self.code() {
             Some(ErrorCode::DiskFull) => DiskFault::Full.hint(),
             Some(ErrorCode::ReadOnly) => {
@@ -231,7 +242,7 @@ impl HistoryError {
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sqlite { source, .. } => source.sqlite_error_code(),
-            Self::Newer { .. } | Self::SetAside(_) => None,
+            Self::Newer { .. } | Self::NoRoom { .. } | Self::Atomic(_) => None,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use storage::history::{
-    AskedBy, Batch, Database, Delivery, Gap, HistoryError, Incidents, Limits, LiveSession, Mark,
+    self, AskedBy, Batch, Database, Delivery, Gap, HistoryError, Incidents, Limits, LiveSession, Mark,
     OnAirSpan, Part, Recovery, Row, SCHEMA_VERSION, Sample, SampleFilter, SessionEnd, Span, Table,
     Wanted,
 };
@@ -39,9 +39,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn open(path: &Path) -> Database {
-    let (database, aside) = Database::open(path, Timestamp::UNIX_EPOCH).unwrap();
-    assert_eq!(aside, None);
-    database
+    Database::open(path).unwrap()
 }
 
 fn main() -> StreamId {
@@ -214,15 +212,15 @@ fn a_file_of_every_earlier_schema_is_understood() {
 fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
     let (dir, path) = place();
     std::fs::write(&path, b"not a database, whatever its name says".repeat(200)).unwrap();
-    let (mut database, aside) = Database::open(&path, Timestamp::UNIX_EPOCH).unwrap();
-    let aside = aside.expect("its new name");
+    let error = Database::open(&path).unwrap_err();
+    assert!(error.is_corrupt(), "{error:?}");
+    let aside = history::set_aside(&path, Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(
         aside,
         dir.path().join("history.db.corrupt-19700101T000000Z")
     );
     assert!(aside.exists());
-    database.write(&rows([gap(1, None)])).unwrap();
-    drop(database);
+    open(&path).write(&rows([gap(1, None)])).unwrap();
     assert_eq!(all(&mut open(&path)).len(), 1);
 }
 
@@ -249,9 +247,10 @@ fn damage_that_shows_only_in_use_is_told_apart_and_ends_the_same_way() {
     };
     let error = database.incidents(&asked).unwrap_err();
     assert!(error.is_corrupt(), "{error:?}");
-    let (mut database, aside) = database.begin_anew(Timestamp::UNIX_EPOCH).unwrap();
+    drop(database);
+    let aside = history::set_aside(&path, Timestamp::UNIX_EPOCH).unwrap();
     assert!(aside.exists());
-    assert!(all(&mut database).is_empty());
+    assert!(all(&mut open(&path)).is_empty());
 }
 
 #[test]
@@ -262,7 +261,7 @@ fn a_file_of_a_newer_release_is_left_alone() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let before = std::fs::read(&path).unwrap();
-    let error = Database::open(&path, Timestamp::UNIX_EPOCH).unwrap_err();
+    let error = Database::open(&path).unwrap_err();
     assert!(
         matches!(error, HistoryError::Newer { found: 99, .. }),
         "{error:?}"

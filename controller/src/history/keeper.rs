@@ -96,10 +96,11 @@ impl Keeper {
             }
             self.write();
             if let ControlFlow::Break(closed) = flow {
+                self.store.last_try();
                 self.tick();
                 self.write();
                 // Nothing touches the file any more once it is told.
-                drop(self);
+                self.store.close();
                 // Whoever waited may have lost patience.
                 let _ = closed.send(());
                 return;
@@ -130,7 +131,8 @@ impl Keeper {
         self.store.look();
         if let Some(found) = self.store.open() {
             if self.loaded {
-                self.store.anew = true;
+                // It may be another than what is known by heart was written to.
+                self.put_everything();
             } else {
                 self.load(found);
             }
@@ -255,17 +257,7 @@ impl Keeper {
     }
 
     fn write(&mut self) {
-        if !self.loaded {
-            return;
-        }
-        if std::mem::take(&mut self.store.anew) {
-            self.put_everything();
-        }
-        self.store.write();
-        if self.store.anew {
-            // It turned out to be damaged just now.
-            self.store.anew = false;
-            self.put_everything();
+        if self.loaded {
             self.store.write();
         }
     }

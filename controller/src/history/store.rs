@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!  Closed ──open──► Open ──a write or read fails──► Refused ──5 s──► tried again
-//!                    ▲                                 │
-//!                    └── damaged: set aside, anew ◄────┘
+//!    ▲               │
+//!    ├── damaged: set aside ◄──┤
+//!    ├── replaced: let go of ◄─┤
+//!    └── removed: put back ◄───┴── the disk refuses ──► Held ──5 s──► put back, or held on
 //! ```
-//! An open file that was removed is written again from what is still open; one that was replaced is let go of, for the
-//! other in its place.
+//! What is put back, or begun anew, is opened as any other file is. A file that is held is at no path: it is only read,
+//! and what is to be written waits.
 //!
 //! A batch stays until it was written whole. Rows replace their earlier selves in it, so a disk that
 //! refuses for a day costs as much memory as there were intervals; samples beyond a bound are dropped,
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use storage::history::{Batch, Database, HistoryError, Loaded, Whereabouts};
+use storage::history::{self, Batch, Database, HistoryError, Loaded, Whereabouts};
 use tokio::sync::watch;
 
 use super::Unavailable;
@@ -34,10 +36,10 @@ pub(super) struct Store {
     path: PathBuf,
     database: Option<Database>,
     retry_at: Option<Instant>,
+    /// The open file was removed, and the disk does not take it again yet.
+    is_held: bool,
     /// What is to be written next.
     pub(super) pending: Batch,
-    /// The file is new, and everything known has to be put into it.
-    pub(super) anew: bool,
     fault: watch::Sender<Option<String>>,
 }
 
@@ -49,8 +51,8 @@ impl Store {
             path,
             database: None,
             retry_at: None,
+            is_held: false,
             pending: Batch::default(),
-            anew: false,
             fault,
         }
     }
@@ -60,13 +62,17 @@ impl Store {
         if self.database.is_some() || !self.may_try() {
             return None;
         }
-        match open_and_load(&self.path) {
-            Ok((database, aside, loaded)) => {
+        let opened = match open_and_load(&self.path) {
+            Err(error) if error.is_corrupt() => {
+                let aside = self.set_aside();
+                aside.and_then(|()| open_and_load(&self.path))
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok((database, loaded)) => {
                 self.database = Some(database);
-                match aside {
-                    Some(aside) => self.set_aside(&aside),
-                    None => self.works(),
-                }
+                self.works();
                 Some(loaded)
             }
             Err(error) => {
@@ -76,13 +82,33 @@ impl Store {
         }
     }
 
-    /// Looks whether the open file is still the one at its path, and does what is to be done when it is not.
+    /// Looks whether the open file still is the one at its path, and does what is to be done when it is not.
     pub(super) fn look(&mut self) {
         let whereabouts = self.database.as_ref().map(Database::whereabouts);
         match whereabouts {
-            None | Some(Whereabouts::There) => {}
+            None => {}
+            // One that was only moved away may have come back by itself.
+            Some(Whereabouts::There) => self.is_held = false,
+            Some(Whereabouts::Removed) if self.is_held && !self.may_try() => {}
             Some(Whereabouts::Removed) => self.removed(),
             Some(Whereabouts::Replaced) => self.replaced(),
+        }
+    }
+
+    /// What was refused is tried once more with the next look: no later one will come.
+    pub(super) fn last_try(&mut self) {
+        self.retry_at = None;
+    }
+
+    /// Nothing is tried any more. What is still held ends with this process.
+    pub(super) fn close(self) {
+        if self.is_held {
+            tracing::error!(
+                error_type = "history_lost",
+                path = %self.path.display(),
+                "the history was removed while it was in use, and could not be written again before the \
+                 controller ended: the next one begins a new one, with what the journals still have"
+            );
         }
     }
 
@@ -93,7 +119,7 @@ impl Store {
         if self.pending.is_empty() && self.fault.borrow().is_none() {
             return true;
         }
-        if !self.may_try() {
+        if self.is_held || !self.may_try() {
             return false;
         }
         let Some(database) = &mut self.database else {
@@ -156,21 +182,18 @@ impl Store {
         }
     }
 
-    fn refused(&mut self, error: HistoryError) {
-        if error.is_corrupt()
-            && let Some(database) = self.database.take()
-        {
-            match database.begin_anew(Timestamp::now()) {
-                Ok((database, aside)) => {
-                    self.database = Some(database);
-                    return self.set_aside(&aside);
-                }
-                Err(error) => return self.refused(error),
+    fn refused(&mut self, mut error: HistoryError) {
+        if error.is_corrupt() && self.database.take().is_some() {
+            if std::mem::take(&mut self.is_held) {
+                return self.lost(&error);
+            }
+            match self.set_aside() {
+                Ok(()) => return,
+                Err(refused) => error = refused,
             }
         }
-        self.retry_at = Some(Instant::now() + RETRY_EVERY);
         let text = told(&error);
-        if self.fault.send_replace(Some(text.clone())).is_none() {
+        if self.wait(text.clone()) {
             tracing::error!(
                 error_type = "history_not_saved",
                 will_retry = true,
@@ -180,66 +203,102 @@ impl Store {
         }
     }
 
+    /// Until the next try, for this reason; whether there was none to wait before.
+    fn wait(&mut self, why: String) -> bool {
+        self.retry_at = Some(Instant::now() + RETRY_EVERY);
+        self.fault.send_replace(Some(why)).is_none()
+    }
+
     fn removed(&mut self) {
-        match self.database.take().map(Database::restore) {
+        match self.database.as_mut().map(Database::put_back) {
             None => {}
-            Some(Ok(database)) => {
-                self.database = Some(database);
-                tracing::warn!(
-                    error_type = "history_removed",
-                    path = %self.path.display(),
-                    "the history was removed while it was in use: it was written again from what was \
-                     still open, and nothing of it is lost; to begin a new one, stop the controller first"
-                );
+            Some(Ok(())) => {
+                let was_held = self.is_held;
+                self.let_go();
+                // Then it was told, and that it is written again is told when it is.
+                if !was_held {
+                    tracing::warn!(
+                        error_type = "history_removed",
+                        path = %self.path.display(),
+                        "the history was removed while it was in use: it was written again from what was \
+                         still open, and nothing of it is lost; to begin a new one, stop the controller first"
+                    );
+                }
             }
-            Some(Err(error)) => tracing::error!(
-                error_type = "history_lost",
-                path = %self.path.display(),
-                "the history was removed while it was in use, and could not be written again: a new one \
-                 is begun, and everything up to now is missing in it, but for what is under way: {}",
-                told(&error)
-            ),
+            Some(Err(error)) if error.is_unreadable() => {
+                self.let_go();
+                self.lost(&error);
+            }
+            Some(Err(error)) => self.hold(&error),
         }
     }
 
-    fn replaced(&mut self) {
-        if let Some(database) = self.database.take() {
-            let path = database.let_go();
+    fn hold(&mut self, error: &HistoryError) {
+        let text = told(error);
+        self.wait(format!("it was removed while it was in use: {text}"));
+        if !std::mem::replace(&mut self.is_held, true) {
             tracing::error!(
-                error_type = "history_replaced",
-                path = %path.display(),
-                "another file was put in the place of the history while it was in use: the record goes \
-                 on in that one, and what only the one before had is missing in it; stop the controller \
-                 before you restore a copy"
+                error_type = "history_removed",
+                will_retry = true,
+                path = %self.path.display(),
+                "the history was removed while it was in use, and cannot be written again yet: it is kept open, so \
+                 that nothing of it is lost while the controller runs, and its room is not free; it is tried again \
+                 every {} s: {text}",
+                RETRY_EVERY.as_secs()
             );
         }
     }
 
-    /// The damaged file has another name now; a person should know until the next start.
-    fn set_aside(&mut self, aside: &Path) {
-        self.anew = true;
+    /// What was removed cannot be read any more, and is closed.
+    fn lost(&mut self, error: &HistoryError) {
         self.retry_at = None;
-        self.fault.send_replace(None);
+        tracing::error!(
+            error_type = "history_lost",
+            path = %self.path.display(),
+            "the history was removed while it was in use, and could not be written again: a new one is begun, and \
+             everything up to now is missing in it, but for what is under way: {}",
+            told(error)
+        );
+    }
+
+    fn let_go(&mut self) {
+        if let Some(database) = self.database.take() {
+            database.let_go();
+        }
+        self.is_held = false;
+        self.retry_at = None;
+    }
+
+    fn replaced(&mut self) {
+        self.let_go();
+        tracing::error!(
+            error_type = "history_replaced",
+            path = %self.path.display(),
+            "another file was put in the place of the history while it was in use: the record goes on in \
+             that one, and what only the one before had is missing in it; stop the controller before you \
+             restore a copy"
+        );
+    }
+
+    /// The damaged file has another name now.
+    fn set_aside(&mut self) -> Result<(), HistoryError> {
+        let aside = history::set_aside(&self.path, Timestamp::now())?;
+        self.retry_at = None;
         tracing::error!(
             error_type = "history_corrupt",
             aside = %aside.display(),
-            "the history was damaged: it was set aside and a new one begun; what is read from the \
+            "the history was damaged: it was set aside, and a new one is begun; what is read from the \
              journals from now on is in the new one"
         );
+        Ok(())
     }
 }
 
-/// The file, its new name where it was damaged, and what is in it. Damage may show only when it is read.
-fn open_and_load(path: &Path) -> Result<(Database, Option<PathBuf>, Loaded), HistoryError> {
-    let (mut database, aside) = Database::open(path, Timestamp::now())?;
-    match database.load() {
-        Err(error) if error.is_corrupt() => {
-            let (mut database, aside) = database.begin_anew(Timestamp::now())?;
-            let loaded = database.load()?;
-            Ok((database, Some(aside), loaded))
-        }
-        loaded => Ok((database, aside, loaded?)),
-    }
+/// The file, with what is in it. Damage may show only when it is read.
+fn open_and_load(path: &Path) -> Result<(Database, Loaded), HistoryError> {
+    let mut database = Database::open(path)?;
+    let loaded = database.load()?;
+    Ok((database, loaded))
 }
 
 fn told(error: &HistoryError) -> String {

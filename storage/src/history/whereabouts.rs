@@ -6,10 +6,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::geteuid;
 
 use super::{Database, HistoryError, with_suffix};
-use crate::atomic;
+use crate::atomic::{self, AtomicError, Operation};
 
 /// Where the open file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,56 +57,85 @@ impl Database {
         with_suffix(&self.path, "-wal")
     }
 
-    /// Writes everything in a file that was removed to its path again, as long as it is still open, and goes on there.
+    /// Writes everything in a file that was removed to its path again. This one stays open and is to be let go of: what
+    /// is at the path now is another.
     ///
     /// # Errors
-    /// When the disk refuses; then what was in it is lost.
-    pub fn restore(self) -> Result<Self, HistoryError> {
+    /// When the disk refuses: nothing has changed, and as long as this one is open nothing is lost.
+    pub fn put_back(&mut self) -> Result<(), HistoryError> {
+        self.look_for_room()?;
         let copy = with_suffix(&self.path, ".restored");
         // Of an earlier try.
         let _none = fs::remove_file(&copy);
-        let copied = copy_to(&self.connection, &copy).map_err(|source| HistoryError::Sqlite {
-            operation: "restore",
-            path: self.path.clone(),
-            source,
+        let put = self.copy_to(&copy).and_then(|copied| {
+            self.remove_log();
+            match atomic::complete(&copied, &copy, &self.path) {
+                // It is in its place.
+                Err(error) if error.operation == Operation::SyncDirectory => Ok(()),
+                put => Ok(put?),
+            }
         });
-        let path = self.let_go();
-        if let Err(error) = copied {
+        if put.is_err() {
             let _none = fs::remove_file(&copy);
-            return Err(error);
         }
-        atomic::set_aside(&copy, &path)?;
-        Self::open_whole(&path)
+        put
     }
 
     /// Closes a file that is no longer at its path, and removes what SQLite has left beside that: it would be taken
     /// for the log of whatever is there next. Answers the path.
     pub fn let_go(self) -> PathBuf {
-        let Self {
-            connection,
-            path,
-            log,
-            ..
-        } = self;
-        drop(connection);
-        let beside = with_suffix(&path, "-wal");
-        if log.is_some() && Identity::of(&beside).ok() == log {
+        self.remove_log();
+        // SQLite does not touch the path of a file that is not there any more.
+        self.path
+    }
+
+    /// Removes the log beside the path if it is that of this file, which goes on with it unseen.
+    fn remove_log(&self) {
+        let beside = self.log_path();
+        if self.log.is_some() && Identity::of(&beside).ok() == self.log {
             // What cannot be removed is told by whoever opens the next file.
             let _wal = fs::remove_file(beside);
-            let _shm = fs::remove_file(with_suffix(&path, "-shm"));
+            let _shm = fs::remove_file(with_suffix(&self.path, "-shm"));
         }
-        path
+    }
+
+    /// A copy that does not fit is not begun: it would take the last room from everyone else, time and again.
+    fn look_for_room(&mut self) -> Result<(), HistoryError> {
+        let needed = self.with("restore", |connection| {
+            let number =
+                |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+            Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
+        })?;
+        let Some(Ok(disk)) = self.path.parent().map(statvfs) else {
+            // What is wrong there is found by writing.
+            return Ok(());
+        };
+        let blocks = if geteuid().is_root() {
+            disk.blocks_free()
+        } else {
+            disk.blocks_available()
+        };
+        let free = blocks.saturating_mul(disk.fragment_size());
+        if free < needed {
+            let path = self.path.clone();
+            return Err(HistoryError::NoRoom { path, needed, free });
+        }
+        Ok(())
+    }
+
+    fn copy_to(&mut self, copy: &Path) -> Result<fs::File, HistoryError> {
+        self.with("restore", |connection| {
+            let text = copy.to_str();
+            let text = text.ok_or_else(|| rusqlite::Error::InvalidPath(copy.to_owned()))?;
+            connection.execute("VACUUM INTO ?1", [text]).map(drop)
+        })?;
+        let copied = fs::File::open(copy);
+        Ok(copied.map_err(|source| AtomicError::new(copy, Operation::Sync, source))?)
     }
 }
 
 fn is_missing(found: &io::Result<Identity>) -> bool {
     matches!(found, Err(error) if error.kind() == io::ErrorKind::NotFound)
-}
-
-fn copy_to(connection: &Connection, copy: &Path) -> rusqlite::Result<()> {
-    let text = copy.to_str();
-    let text = text.ok_or_else(|| rusqlite::Error::InvalidPath(copy.to_owned()))?;
-    connection.execute("VACUUM INTO ?1", [text]).map(drop)
 }
 
 #[cfg(test)]
@@ -114,15 +144,11 @@ fn copy_to(connection: &Connection, copy: &Path) -> rusqlite::Result<()> {
     reason = "the file is removed and replaced here, past the crate's own writers"
 )]
 mod tests {
-    use jiff::Timestamp;
-
     use super::super::{Batch, Boot};
     use super::*;
 
     fn open(path: &Path) -> Database {
-        let (database, aside) = Database::open(path, Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(aside, None);
-        database
+        Database::open(path).unwrap()
     }
 
     fn write(database: &mut Database, boot_id: &str) {
@@ -155,7 +181,10 @@ mod tests {
             }
             write(&mut database, "meanwhile");
             assert_eq!(database.whereabouts(), Whereabouts::Removed);
-            let mut database = database.restore().unwrap();
+            database.put_back().unwrap();
+            assert_eq!(database.whereabouts(), Whereabouts::Replaced);
+            database.let_go();
+            let mut database = open(&path);
             assert_eq!(database.whereabouts(), Whereabouts::There);
             write(&mut database, "since");
             drop(database);
@@ -183,14 +212,22 @@ mod tests {
     }
 
     #[test]
-    fn without_its_directory_it_cannot_be_restored_and_nothing_is_left() {
+    fn without_its_directory_it_stays_open_until_it_can_be_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("below");
         fs::create_dir(&below).unwrap();
-        let database = open(&below.join("history.db"));
+        let path = below.join("history.db");
+        let mut database = open(&path);
+        write(&mut database, "before");
         fs::remove_dir_all(&below).unwrap();
         assert_eq!(database.whereabouts(), Whereabouts::Removed);
-        assert!(database.restore().is_err());
+        let error = database.put_back().unwrap_err();
+        assert!(!error.is_unreadable(), "{error:?}");
         assert!(!below.exists());
+        assert_eq!(boots(&mut database), ["before"]);
+        fs::create_dir(&below).unwrap();
+        database.put_back().unwrap();
+        database.let_go();
+        assert_eq!(boots(&mut open(&path)), ["before"]);
     }
 }

@@ -14,6 +14,7 @@ use super::super::History;
 use super::super::report::{AskedIncidents, Incident, IncidentKind, Window};
 use super::*;
 
+mod full;
 mod live;
 
 const LIMITS: Limits = Limits {
@@ -145,6 +146,17 @@ async fn incidents(history: &History) -> Vec<Incident> {
     panic!("no answer: {:?}", history.fault());
 }
 
+/// What the disk refused is tried again every five seconds.
+async fn until_well(history: &History) {
+    for _ in 0..600 {
+        if history.fault().is_none() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not well: {:?}", history.fault());
+}
+
 fn told(incidents: &[Incident], site: &Site) -> Vec<(i64, f64, DarkCause)> {
     let told = incidents.iter().map(|it| {
         let since = it.start.as_millisecond() - site.start.at.as_millisecond();
@@ -222,11 +234,15 @@ async fn a_history_that_is_removed_while_in_use_is_there_again_with_all_that_was
     assert!(file.exists());
     assert_eq!(history.fault(), None);
 
-    // Its directory is away, and comes back empty: what is known by heart is there.
+    // Its directory is away, and comes back empty: it is still open, and is written there.
     let (state, away) = (site.layout().state_dir, site.dir.path().join("away"));
     storage::atomic::set_aside(&state, &away).unwrap();
-    history.uptime(Window::Day, None).await.unwrap_err();
+    fs::remove_dir_all(&away).unwrap();
+    assert_eq!(told(&incidents(&history).await, &site), before);
+    assert!(history.fault().unwrap().contains("removed"));
     site.layout().create().unwrap();
+    until_well(&history).await;
+    assert!(file.exists());
     assert_eq!(told(&incidents(&history).await, &site), before);
     history.close().await;
     let history = site.history();
@@ -349,13 +365,7 @@ async fn a_disk_that_cannot_be_written_loses_nothing_and_is_found_again() {
     assert!(history.uptime(Window::Day, None).await.is_err());
 
     fs::remove_dir(&file).unwrap();
-    // It is tried again every five seconds.
-    for _ in 0..600 {
-        if history.fault().is_none() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_well(&history).await;
     let found = incidents(&history).await;
     assert_eq!(told(&found, &site), [(0, 1.5, DarkCause::Starting)]);
     assert_eq!(history.fault(), None);
