@@ -72,6 +72,12 @@ enum Note {
         moment: Moment,
         what: What,
     },
+    /// What was noted with this moment has not come to pass.
+    Withdrew {
+        stream: StreamId,
+        moment: Moment,
+        what: What,
+    },
     /// A driver knows how its stream stands after the start of the controller.
     Recovered {
         stream: StreamId,
@@ -138,6 +144,15 @@ impl History {
     /// Notes what happened to `stream` at `moment`.
     pub(crate) fn saw_at(&self, stream: &StreamId, moment: Moment, what: What) {
         self.note(Note::Saw {
+            stream: stream.clone(),
+            moment,
+            what,
+        });
+    }
+
+    /// Takes back what was noted of `stream` at `moment`: it was refused.
+    pub(crate) fn withdrew(&self, stream: &StreamId, moment: Moment, what: What) {
+        self.note(Note::Withdrew {
             stream: stream.clone(),
             moment,
             what,

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use storage::history::{
-    self, AskedBy, Batch, Database, Delivery, Gap, HistoryError, Incidents, Limits, LiveSession, Mark,
-    OnAirSpan, Part, Recovery, Row, SCHEMA_VERSION, Sample, SampleFilter, SessionEnd, Span, Table,
-    Wanted,
+    self, AskedBy, Batch, Database, Delivery, Gap, HistoryError, Incidents, Limits, LiveSession,
+    Mark, OnAirSpan, Part, Recovery, Row, SCHEMA_VERSION, Sample, SampleFilter, SessionEnd, Span,
+    Table, Wanted,
 };
 use storage::model::air::AirPart;
 use storage::model::report::{DestinationState, OnAirKind};

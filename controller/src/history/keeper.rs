@@ -24,7 +24,7 @@ use super::axis::{Axis, Instant};
 use super::fact::{Fact, What};
 use super::import::Import;
 use super::moment::{self, Moment};
-use super::recorder::Recorder;
+use super::recorder::{Changes, Recorder};
 use super::store::Store;
 use super::totals::Totals;
 use super::{Ask, Note, Unavailable};
@@ -189,6 +189,11 @@ impl Keeper {
                 What::Gone { .. } => self.worker_is_gone(&stream, moment, what),
                 what => self.note(&stream, moment, what),
             },
+            Note::Withdrew {
+                stream,
+                moment,
+                what,
+            } => self.withdraw(&stream, moment, what),
             Note::Recovered {
                 stream,
                 moment,
@@ -243,9 +248,24 @@ impl Keeper {
             .recorders
             .entry(stream.clone())
             .or_insert_with(|| Recorder::new(stream.clone(), start));
+        let changes = recorder.note(facts);
+        self.put(stream, changes);
+    }
+
+    fn withdraw(&mut self, stream: &StreamId, moment: Moment, what: What) {
+        let instant = self.place(moment);
+        if let Some(recorder) = self.recorders.get_mut(stream) {
+            let changes = recorder.withdraw(&fact(instant, what));
+            self.put(stream, changes);
+        }
+    }
+
+    fn put(&mut self, stream: &StreamId, changes: Changes) {
         let pending = &mut self.store.pending;
-        pending.rows.extend(recorder.note(facts));
-        pending.recorders.insert(stream.clone(), recorder.to_text());
+        pending.rows.extend(changes);
+        if let Some(recorder) = self.recorders.get(stream) {
+            pending.recorders.insert(stream.clone(), recorder.to_text());
+        }
         pending.boots = self.axis.boots();
     }
 

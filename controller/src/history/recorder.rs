@@ -73,6 +73,20 @@ impl Recorder {
     pub(super) fn note(&mut self, facts: impl IntoIterator<Item = Fact>) -> Changes {
         self.facts.extend(facts);
         self.facts.sort_by_key(|fact| (fact.ms, fact.what.rank()));
+        let changes = self.find_anew();
+        self.settle();
+        changes
+    }
+
+    /// Takes back `fact`, unless it is settled: it was refused.
+    pub(super) fn withdraw(&mut self, fact: &Fact) -> Changes {
+        if let Some(at) = self.facts.iter().position(|known| known == fact) {
+            self.facts.remove(at);
+        }
+        self.find_anew()
+    }
+
+    fn find_anew(&mut self) -> Changes {
         let (_, rows) = self.fold();
         let mut changes = Changes::new();
         for key in self.told.keys().filter(|key| !rows.contains_key(key)) {
@@ -84,7 +98,6 @@ impl Recorder {
             }
         }
         self.told = rows;
-        self.settle();
         changes
     }
 

@@ -108,23 +108,35 @@ impl StreamHandle {
     /// # Errors
     /// The same.
     pub(crate) async fn take(&self, what: Take, asker: Asker) -> Result<(), RequestError> {
-        let asked = asker.asked(&what);
         let link = self.ask(Request::Link).await?;
+        let taking = self.clone().take_by(link, what, asker);
+        // Whoever asked may hang up: what became of it is seen, and recorded, all the same.
+        let outcome = tokio::spawn(taking).await;
+        outcome.unwrap_or(Err(RequestError::ShuttingDown))
+    }
+
+    async fn take_by(self, link: WorkerLink, what: Take, asker: Asker) -> Result<(), RequestError> {
         let input = match &what {
             Take::Live(input) => input.clone(),
             Take::Programme | Take::Slate | Take::Card => None,
         };
-        match link.take(what).await {
+        // Noted first: a controller that ends before the answer has asked nevertheless.
+        let asked = asker.asked(&what);
+        if let Some(asked) = &asked {
+            self.history.saw_at(&self.id, asker.since, asked.clone());
+        }
+        let outcome = link.take(what).await;
+        if let (Err(error), Some(asked)) = (&outcome, asked)
+            && error.is_undone()
+        {
+            self.history.withdrew(&self.id, asker.since, asked);
+        }
+        match outcome {
             Err(error) if error.is_conflict() => Err(RequestError::NoLiveInput {
                 stream_id: self.id.clone(),
                 input,
             }),
-            outcome => {
-                if let (Ok(()), Some(asked)) = (&outcome, asked) {
-                    self.history.saw_at(&self.id, asker.since, asked);
-                }
-                self.acted(outcome)
-            }
+            outcome => self.acted(outcome),
         }
     }
 

@@ -326,6 +326,14 @@ impl LinkError {
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::CONFLICT)
     }
+
+    /// Whether what was asked is not done, for certain. Without an answer it may be.
+    pub(super) fn is_undone(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Refused { .. } => true,
+            Self::TimedOut(_) | Self::Http(_) | Self::Malformed(_) => false,
+        }
+    }
 }
 
 // === impl Events ===

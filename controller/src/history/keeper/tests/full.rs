@@ -60,7 +60,10 @@ async fn a_history_that_is_removed_from_a_full_disk_is_whole_when_there_is_room(
     // It is kept open, and still answers.
     assert_eq!(told(&incidents(&history).await, &site), before);
     let fault = history.fault().unwrap();
-    assert!(fault.contains("removed") && fault.contains("MiB"), "{fault}");
+    assert!(
+        fault.contains("removed") && fault.contains("MiB"),
+        "{fault}"
+    );
     assert!(!file.exists());
     let gone = What::Gone {
         worker: "w1".into(),
@@ -101,7 +104,10 @@ async fn a_damaged_history_on_a_full_disk_is_begun_anew_when_there_is_room() {
     while history.fault().is_none() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(aside(&site), "set aside although there is no room for a new one");
+    assert!(
+        aside(&site),
+        "set aside although there is no room for a new one"
+    );
     history.uptime(Window::Day, None).await.unwrap_err();
     disk.clear();
     history.close().await;

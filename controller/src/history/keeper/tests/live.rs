@@ -104,3 +104,34 @@ async fn a_session_that_the_controller_asked_for_and_did_not_see_is_whole() {
     assert_eq!(steps.asked_to_on_air.p95_s, Some(6.6));
     assert_eq!(steps.loss_to_programme.max_s, Some(0.3));
 }
+
+#[tokio::test]
+async fn what_was_asked_and_refused_is_not_in_the_record_and_what_was_not_answered_is() {
+    let site = Site::new();
+    let history = site.history();
+    site.want(&history, 0);
+    let asked = |input: &str| What::AskedLive {
+        input: Some(input.into()),
+        by: AskedBy::Api,
+    };
+    history.saw_at(&main(), site.moment(1_000), asked("studio"));
+    history.saw_at(&main(), site.moment(2_000), asked("other"));
+    let waiting = transitions(&history, 10).await.sessions;
+    assert_eq!(waiting.len(), 2);
+    assert_eq!(waiting[1].ended, Some(SessionEnd::OtherInput));
+    history.withdrew(&main(), site.moment(2_000), asked("other"));
+    for again in [false, true] {
+        let history = if again {
+            history.close().await;
+            site.history()
+        } else {
+            history.clone()
+        };
+        let waiting = transitions(&history, 10).await.sessions;
+        let [studio] = &waiting[..] else {
+            panic!("{waiting:#?}");
+        };
+        assert_eq!(studio.input.as_deref(), Some("studio"));
+        assert_eq!((studio.asked_by, studio.ended), (AskedBy::Api, None));
+    }
+}
