@@ -16,6 +16,7 @@ mod axis;
 mod fact;
 mod import;
 mod keeper;
+mod known;
 mod moment;
 mod recorder;
 pub mod report;

@@ -16,6 +16,7 @@ mod read;
 mod retain;
 mod rows;
 mod schema;
+mod unrecorded;
 mod whereabouts;
 mod write;
 
@@ -34,6 +35,7 @@ pub use rows::{
     SessionEnd, Span, Table, Wanted,
 };
 pub use schema::SCHEMA_VERSION;
+pub use unrecorded::{Unrecorded, UnrecordedCause};
 pub use whereabouts::Whereabouts;
 pub use write::Batch;
 
@@ -122,6 +124,7 @@ impl Database {
         }
         configure(&connection).map_err(failed("open"))?;
         schema::migrate(&mut connection, found).map_err(failed("migrate"))?;
+        unrecorded::make(&connection).map_err(failed("migrate"))?;
         Ok(Self {
             connection,
             path: path.to_owned(),

@@ -23,6 +23,9 @@ use storage::model::air::AirPart;
 use storage::model::report::{DestinationState, OnAirKind};
 use storage::model::{DarkCause, StreamId};
 
+#[path = "history/unrecorded.rs"]
+mod unrecorded;
+
 const FIXTURES: &[&str] = &[
     include_str!("history/v1.sql"),
     include_str!("history/v2.sql"),

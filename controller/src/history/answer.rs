@@ -6,13 +6,14 @@ use storage::model::StreamId;
 
 use super::Unavailable;
 use super::axis::Instant;
+use super::known::{Known, Stretch};
 use super::report::{
     AskedIncidents, AskedMetrics, AskedTransitions, Incident, Incidents, Metric, Metrics, Point,
-    Series, Transitions, Uptime, Window,
+    Series, Transitions, Unrecorded, Uptime, Window,
 };
 use super::store::Store;
 use super::transitions;
-use super::uptime::{self, Stretch};
+use super::uptime;
 
 /// Points of one answer, of all its series together.
 const MAX_POINTS: usize = 10_000;
@@ -31,11 +32,12 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     pub(super) fn uptime(
-        self,
+        mut self,
         window: Window,
         stream: Option<StreamId>,
     ) -> Result<Uptime, Unavailable> {
         let stretch = self.stretch(window);
+        let known = self.known(stretch)?;
         let rows = self.store.with(|database| {
             let mut rows = Vec::new();
             for table in Table::ALL {
@@ -48,12 +50,15 @@ impl Asked<'_> {
             window,
             from: self.wall(stretch.from_ms),
             to: self.now.at,
-            streams: uptime::sum_up(rows, stretch),
+            unrecorded: self.unrecorded(&known),
+            streams: uptime::sum_up(rows, &known),
         })
     }
 
-    pub(super) fn incidents(self, asked: AskedIncidents) -> Result<Incidents, Unavailable> {
-        let Stretch { from_ms, to_ms } = self.stretch(asked.window);
+    pub(super) fn incidents(mut self, asked: AskedIncidents) -> Result<Incidents, Unavailable> {
+        let stretch = self.stretch(asked.window);
+        let known = self.known(stretch)?;
+        let Stretch { from_ms, to_ms } = stretch;
         let filter = history::Incidents {
             from_ms,
             to_ms,
@@ -69,6 +74,7 @@ impl Asked<'_> {
             window: asked.window,
             from: self.wall(from_ms),
             to: self.now.at,
+            unrecorded: self.unrecorded(&known),
             more,
             incidents: rows.filter_map(|row| incident(row, to_ms)).collect(),
         })
@@ -139,6 +145,23 @@ impl Asked<'_> {
             from_ms: to_ms - window.length_ms(),
             to_ms,
         }
+    }
+
+    fn known(&mut self, window: Stretch) -> Result<Known, Unavailable> {
+        self.store.with(|database| {
+            let begins_ms = database.begins_ms()?;
+            Ok(Known::of(window, database.unrecorded()?, begins_ms))
+        })
+    }
+
+    fn unrecorded(&self, known: &Known) -> Vec<Unrecorded> {
+        let lost = known.lost.iter();
+        lost.map(|it| Unrecorded {
+            from: self.wall(it.from_ms),
+            to: self.wall(it.to_ms),
+            cause: it.cause,
+        })
+        .collect()
     }
 
     /// What the present wall clock calls an instant of the axis.

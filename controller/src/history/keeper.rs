@@ -6,6 +6,7 @@
 //! the disk does.
 
 mod journals;
+mod missing;
 mod past;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,6 +47,7 @@ pub(super) struct Keeper {
     store: Store,
     /// The file was read: what follows is known by heart.
     loaded: bool,
+    began: Moment,
     waiting: VecDeque<Note>,
     axis: Axis,
     recorders: BTreeMap<StreamId, Recorder>,
@@ -70,6 +72,7 @@ impl Keeper {
             notes,
             store: Store::new(layout.history_file(), fault),
             loaded: false,
+            began: Moment::now(),
             waiting: VecDeque::new(),
             axis: Axis::default(),
             recorders: BTreeMap::new(),
@@ -130,12 +133,7 @@ impl Keeper {
     fn tick(&mut self) {
         self.store.look();
         if let Some(found) = self.store.open() {
-            if self.loaded {
-                // It may be another than what is known by heart was written to.
-                self.put_everything();
-            } else {
-                self.load(found);
-            }
+            self.go_on_in(found);
         }
         if !self.loaded {
             return;

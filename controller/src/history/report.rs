@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storage::history::{AskedBy, Recovery, SessionEnd};
+use storage::history::{AskedBy, Recovery, SessionEnd, UnrecordedCause};
 use storage::model::report::DestinationState;
 use storage::model::{DarkCause, StreamId};
 use utoipa::ToSchema;
@@ -30,8 +30,21 @@ pub struct Uptime {
     pub from: Timestamp,
     /// Now.
     pub to: Timestamp,
+    /// What of it is not in the record, oldest first. It counts for nothing below.
+    pub unrecorded: Vec<Unrecorded>,
     /// By id; those that were removed since included.
     pub streams: Vec<StreamUptime>,
+}
+
+/// A stretch of which nothing is recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Unrecorded {
+    /// Where it begins, or the window.
+    pub from: Timestamp,
+    /// Where it ends.
+    pub to: Timestamp,
+    /// Why.
+    pub cause: UnrecordedCause,
 }
 
 /// A stream's part in it.
@@ -132,6 +145,8 @@ pub struct Incidents {
     pub from: Timestamp,
     /// Now.
     pub to: Timestamp,
+    /// What of it is not in the record, oldest first: what happened then is not known, and not listed.
+    pub unrecorded: Vec<Unrecorded>,
     /// There are older ones than were asked for.
     pub more: bool,
     /// Newest first.

@@ -1,11 +1,11 @@
 //! The database with what waits to be written into it.
 //!
 //! ```text
-//!  Closed ──open──► Open ──a write or read fails──► Refused ──5 s──► tried again
-//!    ▲               │
-//!    ├── damaged: set aside ◄──┤
-//!    ├── replaced: let go of ◄─┤
-//!    └── removed: put back ◄───┴── the disk refuses ──► Held ──5 s──► put back, or held on
+//!  Closed ──open──► Open ──a write or read fails──► tried again after 5 s
+//!    ▲                │
+//!    ├─ set aside ◄───┤ damaged
+//!    ├─ let go of ◄───┤ replaced
+//!    └─ put back ◄────┘ removed ──the disk refuses──► Held ──tried again after 5 s──► put back
 //! ```
 //! What is put back, or begun anew, is opened as any other file is. A file that is held is at no path: it is only read,
 //! and what is to be written waits.
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use storage::history::{self, Batch, Database, HistoryError, Loaded, Whereabouts};
+use storage::history::{self, Batch, Database, HistoryError, Loaded, UnrecordedCause, Whereabouts};
 use tokio::sync::watch;
 
 use super::Unavailable;
@@ -38,6 +38,8 @@ pub(super) struct Store {
     retry_at: Option<Instant>,
     /// The open file was removed, and the disk does not take it again yet.
     is_held: bool,
+    /// Why what comes next has not what was before; until it is asked.
+    missing: Option<UnrecordedCause>,
     /// What is to be written next.
     pub(super) pending: Batch,
     fault: watch::Sender<Option<String>>,
@@ -52,6 +54,7 @@ impl Store {
             database: None,
             retry_at: None,
             is_held: false,
+            missing: None,
             pending: Batch::default(),
             fault,
         }
@@ -80,6 +83,11 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// Why the file that was opened just now has not what was before, where it has not.
+    pub(super) fn take_missing(&mut self) -> Option<UnrecordedCause> {
+        self.missing.take()
     }
 
     /// Looks whether the open file still is the one at its path, and does what is to be done when it is not.
@@ -252,6 +260,7 @@ impl Store {
     /// What was removed cannot be read any more, and is closed.
     fn lost(&mut self, error: &HistoryError) {
         self.retry_at = None;
+        self.missing = Some(UnrecordedCause::Lost);
         tracing::error!(
             error_type = "history_lost",
             path = %self.path.display(),
@@ -271,6 +280,7 @@ impl Store {
 
     fn replaced(&mut self) {
         self.let_go();
+        self.missing = Some(UnrecordedCause::Replaced);
         tracing::error!(
             error_type = "history_replaced",
             path = %self.path.display(),
@@ -283,6 +293,7 @@ impl Store {
     /// The damaged file has another name now.
     fn set_aside(&mut self) -> Result<(), HistoryError> {
         let aside = history::set_aside(&self.path, Timestamp::now())?;
+        self.missing = Some(UnrecordedCause::Damaged);
         self.retry_at = None;
         tracing::error!(
             error_type = "history_corrupt",

@@ -6,16 +6,10 @@ use storage::history::{Gap, OnAirSpan, Recovery, Row, Span};
 use storage::model::report::OnAirKind;
 use storage::model::{DarkCause, StreamId};
 
+use super::known::Known;
 use super::report::{
     DestinationUptime, Incident, IncidentKind, Planned, RecoveryTimes, StreamUptime,
 };
-
-/// A part of the record's axis.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stretch {
-    pub(super) from_ms: i64,
-    pub(super) to_ms: i64,
-}
 
 /// The rows of one stream.
 #[derive(Debug, Default)]
@@ -32,9 +26,9 @@ struct Destination {
 }
 
 /// Sums up `rows`, in order of time within each table, for each stream in them.
-pub(super) fn sum_up(rows: Vec<Row>, window: Stretch) -> Vec<StreamUptime> {
+pub(super) fn sum_up(rows: Vec<Row>, known: &Known) -> Vec<StreamUptime> {
     let mut streams: BTreeMap<StreamId, Rows> = BTreeMap::new();
-    for row in rows {
+    for row in rows.into_iter().filter(|row| !known.is_lost(row.span())) {
         match row {
             Row::Wanted(row) => streams.entry(row.stream).or_default().wanted.push(row.span),
             Row::OnAir(row) => {
@@ -68,7 +62,7 @@ pub(super) fn sum_up(rows: Vec<Row>, window: Stretch) -> Vec<StreamUptime> {
     }
     streams
         .into_iter()
-        .map(|(id, rows)| stream(id, &rows, window))
+        .map(|(id, rows)| stream(id, &rows, known))
         .collect()
 }
 
@@ -77,7 +71,7 @@ pub(super) fn sum_up(rows: Vec<Row>, window: Stretch) -> Vec<StreamUptime> {
 impl Rows {
     /// From when on the record says what became of what was wanted: of a stream that is wanted for long, what
     /// retention has removed is no darkness. A wanted destination is in a row at any time.
-    fn known_from(&self, window: Stretch) -> i64 {
+    fn known_from(&self, from_ms: i64) -> i64 {
         let destinations = self.destinations.values();
         let rows = destinations.flat_map(|it| {
             it.delivery
@@ -86,7 +80,7 @@ impl Rows {
         });
         let rows = rows.chain(self.on_air.iter().map(|row| &row.span));
         let first = rows.map(|span| span.start_ms).min();
-        first.map_or(window.from_ms, |first| first.max(window.from_ms))
+        first.unwrap_or(from_ms)
     }
 }
 
@@ -123,30 +117,27 @@ pub(super) fn of_slate(slate: &OnAirSpan, now_ms: i64) -> Incident {
     }
 }
 
-fn stream(stream_id: StreamId, rows: &Rows, window: Stretch) -> StreamUptime {
+fn stream(stream_id: StreamId, rows: &Rows, known: &Known) -> StreamUptime {
     let slates: Vec<Span> = rows
         .on_air
         .iter()
         .filter(|row| row.source == OnAirKind::Slate)
         .map(|row| row.span)
         .collect();
-    let known = Stretch {
-        from_ms: rows.known_from(window),
-        ..window
-    };
-    let wanted_ms = total(&rows.wanted, known);
+    let from_ms = rows.known_from(known.window.from_ms);
+    let wanted_ms = total(&rows.wanted, &known.since(from_ms));
     let on_air: Vec<Span> = rows.on_air.iter().map(|row| row.span).collect();
-    let on_air_ms = total(&on_air, window);
+    let on_air_ms = total(&on_air, known);
     let destinations = rows.destinations.iter();
     StreamUptime {
         stream_id,
         availability: share(on_air_ms, wanted_ms),
         wanted_s: seconds(wanted_ms),
         on_air_s: seconds(on_air_ms),
-        slate_s: seconds(total(&slates, window)),
+        slate_s: seconds(total(&slates, known)),
         slates: slates.len(),
         destinations: destinations
-            .map(|(name, rows)| destination(name, rows, &slates, window))
+            .map(|(name, rows)| destination(name, rows, &slates, known))
             .collect(),
     }
 }
@@ -155,13 +146,14 @@ fn destination(
     name: &str,
     rows: &Destination,
     slates: &[Span],
-    window: Stretch,
+    known: &Known,
 ) -> DestinationUptime {
     let (planned, faults): (Vec<&Gap>, Vec<&Gap>) =
         rows.gaps.iter().partition(|gap| gap.cause.is_planned());
-    let dark = |gaps: &[&Gap]| total_of(gaps.iter().map(|gap| &gap.span), window);
+    let dark = |gaps: &[&Gap]| total_of(gaps.iter().map(|gap| &gap.span), known);
+    let to_ms = known.window.to_ms;
     let (planned_ms, fault_ms) = (dark(&planned), dark(&faults));
-    let delivered_ms = total(&rows.delivery, window);
+    let delivered_ms = total(&rows.delivery, known);
     let wanted_ms = delivered_ms + planned_ms + fault_ms;
     let recovered = |how| {
         faults
@@ -179,10 +171,10 @@ fn destination(
         wanted_s: seconds(wanted_ms),
         delivered_s: seconds(delivered_ms),
         dark_s: seconds(planned_ms + fault_ms),
-        slate_s: seconds(common(&rows.delivery, slates, window)),
+        slate_s: seconds(common(&rows.delivery, slates, known)),
         longest_gap_s: faults
             .iter()
-            .map(|gap| length_ms(&gap.span, window.to_ms))
+            .map(|gap| length_ms(&gap.span, to_ms))
             .max()
             .map(seconds),
         gaps: faults.len(),
@@ -198,7 +190,7 @@ fn destination(
             gaps: planned.len(),
             dark_s: seconds(planned_ms),
         },
-        last_incident: last.map(|gap| of_gap(gap, window.to_ms)),
+        last_incident: last.map(|gap| of_gap(gap, to_ms)),
     }
 }
 
@@ -226,27 +218,26 @@ pub(super) fn percentile(lengths: &[i64], percent: usize) -> Option<f64> {
     lengths.get(rank.saturating_sub(1)).copied().map(seconds)
 }
 
-fn total(spans: &[Span], window: Stretch) -> i64 {
-    total_of(spans.iter(), window)
+fn total(spans: &[Span], known: &Known) -> i64 {
+    total_of(spans.iter(), known)
 }
 
-fn total_of<'a>(spans: impl Iterator<Item = &'a Span>, window: Stretch) -> i64 {
-    spans
-        .map(|span| span.within(window.from_ms, window.to_ms))
-        .sum()
+fn total_of<'a>(spans: impl Iterator<Item = &'a Span>, known: &Known) -> i64 {
+    spans.map(|span| known.within(span)).sum()
 }
 
 /// Milliseconds that lie in a span of both; each list is in order and does not overlap itself.
-fn common(a: &[Span], b: &[Span], window: Stretch) -> i64 {
+fn common(a: &[Span], b: &[Span], known: &Known) -> i64 {
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
     let end = |span: &Span| span.end_ms.unwrap_or(i64::MAX);
     let mut sum = 0;
     while let (Some(left), Some(right)) = (a.peek(), b.peek()) {
-        let from_ms = left.start_ms.max(window.from_ms);
-        let to_ms = end(left).min(window.to_ms);
-        if from_ms < to_ms {
-            sum += right.within(from_ms, to_ms);
-        }
+        let both = Span {
+            start_ms: left.start_ms.max(right.start_ms),
+            end_ms: Some(end(left).min(end(right))),
+            ..**left
+        };
+        sum += known.within(&both);
         if end(left) <= end(right) {
             a.next();
         } else {

@@ -1,9 +1,10 @@
-// The last 24 hours of each destination: a strip with its gaps, and what became of them in a line. The last live.
+// The last 24 hours of each destination: a strip with its gaps and what is not recorded, and what became of them in a
+// line. The last live.
 'use strict';
 
 const DAY_MS = 24 * 3600 * 1000;
 const RECORD_EVERY_MS = 30000;
-let record = null;         // { streamId, from, destinations by name, gaps, lastLive }
+let record = null;         // { streamId, to, destinations by name, gaps, unrecorded, lastLive }
 
 async function watchRecord() {
   for (;;) {
@@ -29,6 +30,7 @@ async function readRecord() {
     to: Date.parse(uptime.to),
     destinations: new Map((own?.destinations ?? []).map((to) => [to.name, to])),
     gaps: incidents.incidents.filter((incident) => incident.kind === 'gap'),
+    unrecorded: uptime.unrecorded,
     lastLive: transitions.sessions[0] ?? null,
   };
   if (!status) return;
@@ -44,6 +46,7 @@ function recordOf(name) {
   strip.setAttribute('role', 'img');
   strip.setAttribute('aria-label', `${percent(to.availability)} of the last 24 hours`);
   for (const gap of record.gaps.filter((gap) => gap.destination === name)) strip.append(mark(gap));
+  for (const lost of record.unrecorded) strip.append(blank(lost));
   const longest = to.longest_gap_s === null ? 'no gap' : `longest gap ${short(to.longest_gap_s)}`;
   return element('div', 'record',
     element('div', 'record-head', element('span', '', 'Last 24 h'), element('b', '', percent(to.availability)), element('span', '', longest)),
@@ -52,12 +55,23 @@ function recordOf(name) {
 }
 
 function mark(gap) {
-  const ago = record.to - Date.parse(gap.start);
+  return stretch(gap.planned ? 'planned' : '', gap.start, gap.length_s * 1000, lastIncident(gap));
+}
+
+// Neither good nor bad: nothing is recorded, and nothing counted.
+function blank(lost) {
+  const why = `nothing is recorded (${lost.cause.replaceAll('_', ' ')})`;
+  const title = `${time(lost.from)} to ${time(lost.to)}: ${why}`;
+  return stretch('unrecorded', lost.from, Date.parse(lost.to) - Date.parse(lost.from), title);
+}
+
+function stretch(kind, start, length_ms, title) {
+  const ago = record.to - Date.parse(start);
   const left = Math.max(0, 100 - 100 * ago / DAY_MS);
-  const mark = element('i', gap.planned ? 'planned' : '');
+  const mark = element('i', kind);
   mark.style.left = `min(${left}%, 100% - 3px)`;
-  mark.style.width = `${Math.min(100 - left, 100 * gap.length_s * 1000 / DAY_MS)}%`;
-  mark.title = lastIncident(gap);
+  mark.style.width = `${Math.min(100 - left, 100 * length_ms / DAY_MS)}%`;
+  mark.title = title;
   return mark;
 }
 

@@ -7,6 +7,7 @@
 use rusqlite::{Connection, params};
 
 use super::rows::Table;
+use super::unrecorded::{self, Unrecorded, UnrecordedCause};
 use super::{Database, HistoryError};
 
 const MINUTE_MS: i64 = 60_000;
@@ -100,6 +101,14 @@ fn remove_intervals(connection: &Connection, before_ms: i64) -> rusqlite::Result
     let mut removed = 0;
     for table in Table::ALL {
         removed += remove_ended(connection, table, before_ms)?;
+    }
+    if removed > 0 {
+        let lost = Unrecorded {
+            from_ms: Unrecorded::EVER,
+            to_ms: before_ms,
+            cause: UnrecordedCause::Retention,
+        };
+        unrecorded::put(connection, &lost)?;
     }
     Ok(removed)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Transaction, params};
 
 use super::named::Named;
-use super::rows::{Boot, Key, LiveSession, Mark, Part, Row, Sample, Span};
+use super::rows::{Boot, Key, LiveSession, Mark, Part, Row, Sample, Span, Table};
+use super::unrecorded::{self, Unrecorded};
 use super::{Database, HistoryError};
 use crate::model::StreamId;
 
@@ -22,6 +23,10 @@ pub struct Batch {
     pub cursors: BTreeMap<Part, Option<u64>>,
     /// What a stream's recorder has to know to go on, as it wrote it itself.
     pub recorders: BTreeMap<StreamId, String>,
+    /// What was lost.
+    pub unrecorded: Vec<Unrecorded>,
+    /// Intervals under way that are not among `rows` ended here, as far as is known: somebody else's file has them.
+    pub others_end: Option<Mark>,
 }
 
 // === impl Batch ===
@@ -52,6 +57,12 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
             .prepare_cached("INSERT OR REPLACE INTO boot VALUES (?1, ?2)")?
             .execute(params![boot.boot_id, boot.offset_ms])?;
     }
+    if let Some(end) = &batch.others_end {
+        end_all(&transaction, end)?;
+    }
+    for lost in &batch.unrecorded {
+        unrecorded::put(&transaction, lost)?;
+    }
     for (key, row) in &batch.rows {
         match row {
             Some(row) => put(&transaction, row)?,
@@ -78,6 +89,17 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
             .execute(params![stream.as_str(), state])?;
     }
     transaction.commit()
+}
+
+fn end_all(to: &Transaction<'_>, end: &Mark) -> rusqlite::Result<()> {
+    for table in Table::ALL {
+        let sql = format!(
+            "UPDATE {} SET end_ms = MAX(start_ms, ?1), end_at = MAX(start_at, ?2) WHERE end_ms IS NULL",
+            table.name()
+        );
+        to.execute(&sql, params![end.ms, end.at.as_millisecond()])?;
+    }
+    Ok(())
 }
 
 fn put(to: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {

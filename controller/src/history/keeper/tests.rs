@@ -16,6 +16,7 @@ use super::*;
 
 mod full;
 mod live;
+mod missing;
 
 const LIMITS: Limits = Limits {
     days: 90,

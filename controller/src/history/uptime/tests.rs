@@ -1,14 +1,20 @@
 //! Windows, sums and recoveries of made-up rows.
 
 use jiff::Timestamp;
-use storage::history::{Delivery, Wanted};
+use storage::history::{Delivery, Unrecorded, UnrecordedCause, Wanted};
 
+use super::super::known::Stretch;
 use super::*;
 
 const WINDOW: Stretch = Stretch {
     from_ms: 1_000,
     to_ms: 101_000,
 };
+
+/// The window, all of which is in the record.
+fn whole() -> Known {
+    Known::of(WINDOW, Vec::new(), Some(WINDOW.from_ms))
+}
 
 fn main() -> StreamId {
     "main".parse().unwrap()
@@ -79,7 +85,7 @@ fn seconds_are_cut_to_the_window_and_gaps_are_sorted_by_what_ended_them() {
         slate(40_000, 42_000),
         slate(49_000, 62_000),
     ];
-    let summed = sum_up(rows, WINDOW);
+    let summed = sum_up(rows, &whole());
     let stream = &summed[0];
     assert_eq!(
         (stream.wanted_s, stream.slate_s, stream.slates),
@@ -117,7 +123,7 @@ fn a_start_is_no_incident_once_it_is_over() {
         delivery(3_000, Some(20_000)),
     ];
     let last = |rows: &[Row]| {
-        sum_up(rows.to_vec(), WINDOW)[0].destinations[0]
+        sum_up(rows.to_vec(), &whole())[0].destinations[0]
             .last_incident
             .clone()
     };
@@ -145,10 +151,67 @@ fn what_was_removed_by_age_is_not_held_against_a_stream_that_is_wanted_for_long(
         delivery(71_000, None),
         slate(71_000, 101_000),
     ];
-    let stream = &sum_up(rows, WINDOW)[0];
+    let stream = &sum_up(rows, &whole())[0];
     assert_eq!((stream.wanted_s, stream.on_air_s), (40.0, 30.0));
     assert_eq!(stream.availability, Some(0.75));
     assert_eq!(stream.destinations[0].availability, Some(0.75));
+}
+
+#[test]
+fn what_is_not_in_the_record_counts_neither_for_nor_against_anyone() {
+    let lost = |from_ms, to_ms, cause| Unrecorded {
+        from_ms,
+        to_ms,
+        cause,
+    };
+    // What was under way outlived its file; the programme's items did not.
+    let programme = OnAirSpan {
+        stream: main(),
+        span: span(55_000, None),
+        source: OnAirKind::Programme,
+        item: None,
+        cause: None,
+        recovery: None,
+    };
+    let rows = vec![
+        Row::Wanted(Wanted {
+            stream: main(),
+            span: span(-9_000, None),
+        }),
+        gap(20_000, Some(30_000), DarkCause::WorkerCrashed, None),
+        delivery(30_000, None),
+        Row::OnAir(programme),
+    ];
+    let stored = vec![
+        lost(Unrecorded::EVER, 61_000, UnrecordedCause::Lost),
+        lost(71_000, 81_000, UnrecordedCause::Replaced),
+    ];
+    let known = Known::of(WINDOW, stored, Some(-9_000));
+    assert_eq!(
+        (known.lost[0].from_ms, known.lost[0].to_ms),
+        (1_000, 61_000)
+    );
+    let stream = &sum_up(rows, &known)[0];
+    assert_eq!((stream.wanted_s, stream.on_air_s), (30.0, 30.0));
+    let to = &stream.destinations[0];
+    assert_eq!((to.wanted_s, to.dark_s, to.gaps), (30.0, 0.0, 0));
+    assert_eq!(
+        (stream.availability, to.availability),
+        (Some(1.0), Some(1.0))
+    );
+}
+
+#[test]
+fn a_window_that_reaches_further_back_than_the_record_says_so() {
+    let begun = Known::of(WINDOW, Vec::new(), Some(41_000));
+    let [before] = &begun.lost[..] else {
+        panic!("{begun:?}");
+    };
+    assert_eq!((before.from_ms, before.to_ms), (1_000, 41_000));
+    assert_eq!(before.cause, UnrecordedCause::NoRecord);
+    assert!(whole().lost.is_empty());
+    let never = Known::of(WINDOW, Vec::new(), None);
+    assert_eq!(never.within(&span(0, None)), 0);
 }
 
 #[test]
@@ -157,7 +220,7 @@ fn nothing_wanted_is_no_availability() {
         stream: main(),
         span: span(-9_000, Some(500)),
     })];
-    let summed = sum_up(rows, WINDOW);
+    let summed = sum_up(rows, &whole());
     assert_eq!(summed[0].availability, None);
 }
 
@@ -177,7 +240,8 @@ fn recovery_times_are_the_ranks_of_their_lengths() {
         from_ms: 0,
         to_ms: 10_000_000,
     };
-    let times = sum_up(rows, all)[0].destinations[0].recovery;
+    let all = Known::of(all, Vec::new(), Some(all.from_ms));
+    let times = sum_up(rows, &all)[0].destinations[0].recovery;
     assert_eq!(
         (times.median_s, times.p95_s, times.max_s),
         (Some(10.0), Some(19.0), Some(20.0))
