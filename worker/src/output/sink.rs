@@ -282,9 +282,8 @@ impl Sink {
             return self.may_be_connected;
         };
         if rustix::io::ioctl_fionread(report).is_ok_and(|bytes| bytes > 0) {
-            let mut said = [0; 4096];
             // What it says besides is of no interest.
-            let _bytes = rustix::io::read(report, &mut said);
+            let _bytes = rustix::io::read(report, &mut [0_u8; 4096]);
             self.may_be_connected = true;
         }
         self.may_be_connected
