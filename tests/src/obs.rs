@@ -21,6 +21,11 @@ use crate::wait;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// From the asking to the first word of it in its log; then it is asked again.
+const HEARS: Duration = Duration::from_secs(2);
+/// What its log says once it has begun to close.
+const SHUTTING_DOWN: &str = "==== Shutting down ====";
+
 const BIND: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -127,6 +132,21 @@ impl Obs {
     /// Stops its process, or lets it go on.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Asks it to close, as a desktop does that ends; it is closing when this returns.
+    pub fn close(&self) {
+        let heard = || self.log().matches(SHUTTING_DOWN).count();
+        let before = heard();
+        wait::until("OBS hears that it is to close", START_LIMIT, || {
+            // One that is still making its windows does not. One that is closing is asked no more.
+            self.signal(Signal::SIGINT);
+            wait::within(HEARS, || (heard() > before).then_some(()))
+        });
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(log(self.directory.path())).expect("its log")
     }
 
     /// A program that starts it again as a service manager would, and the file that counts its runs.
@@ -293,11 +313,15 @@ fn screen(home: &Path) -> (Child, String) {
     (screen, format!(":{number}"))
 }
 
+fn log(home: &Path) -> PathBuf {
+    home.join("obs.log")
+}
+
 fn obs(home: &Path, display: &str) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)
-        .open(home.join("obs.log"))
+        .open(log(home))
         .expect("its log");
     let mut command = process::command("obs");
     command.args([
