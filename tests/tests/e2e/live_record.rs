@@ -1,10 +1,14 @@
 //! The record of live sessions against what the receiver logged.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use e2e::media;
+use e2e::process;
 use e2e::viewer::{self, Passage};
 use e2e::wait;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::live_stage::{SOON, Stage, feed};
@@ -46,6 +50,26 @@ fn seen(stage: &Stage) -> Vec<(i64, i64)> {
 fn is_in_order(session: &Value) -> bool {
     let times = ["asked_at", "media_at", "on_air_at", "off_at"].map(|name| time_ms(&session[name]));
     times.is_sorted()
+}
+
+/// Asks for the live input and hangs up before the worker could answer.
+fn ask_and_hang_up(stage: &Stage) {
+    let worker = stage.controller.worker_pid("main");
+    process::signal(worker, Signal::SIGSTOP);
+    let (address, body) = (stage.controller.address(), r#"{"take":"live"}"#);
+    let head = format!(
+        "POST /streams/main/source HTTP/1.1\r\nHost: {address}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut caller = TcpStream::connect(address).expect("the controller");
+    caller.write_all((head + body).as_bytes()).expect("asked");
+    wait::until("what is asked is in the record", SOON, || {
+        let answer = stage.controller.get("/health/transitions?stream_id=main");
+        answer["sessions"][0]["off_at"].is_null().then_some(())
+    });
+    drop(caller);
+    process::signal(worker, Signal::SIGCONT);
 }
 
 #[test]
@@ -117,5 +141,14 @@ fn each_session_is_recorded_with_its_times_as_the_receiver_saw_them() {
             assert!((0.0..=4.0).contains(&seconds), "{step}: {steps:#}");
         }
     }
+
+    // Whoever asked need not be there for the answer.
+    ask_and_hang_up(&stage);
+    stage.wait_kind("live");
+    stage.take("programme");
+    stage.wait_kind("programme");
+    let session = self::sessions(&stage, 4).remove(3);
+    let told = (&session["asked_by"], &session["input"]);
+    assert_eq!(told, (&json!("api"), &json!("studio")), "{session:#}");
     stage.assert_seamless();
 }
