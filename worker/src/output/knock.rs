@@ -1,12 +1,12 @@
 //! Asks whether a destination could be connected to again, without connecting to it.
 //!
 //! While a destination is waited for, a try costs an FFmpeg and a session; a knock costs a TCP
-//! connection. So the waits between tries may grow, and the destination is back soon after it can
+//! connection, or over SRT two packets. So the waits between tries may grow, and the destination is back soon after it can
 //! be. A host's name may take long to resolve, and the system's resolver only blocks: each knock has
 //! a short-lived thread of its own, of which a destination has one at a time.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -20,15 +20,46 @@ const RTMP_GREETING: [u8; 1537] = {
     greeting
 };
 
+/// What the answer to [`SRT_GREETING`] is addressed to.
+const SRT_SOCKET: [u8; 4] = *b"STRM";
+/// A caller's first packet, *induction* (draft-sharabayko-srt-01, 3.2.1 and 4.3.1.1): who listens answers it with a
+/// cookie, and forgets it.
+const SRT_GREETING: [u8; 64] = {
+    let mut greeting = [0; 64];
+    // A control packet of the type handshake, to the socket 0.
+    greeting[0] = 0x80;
+    // Version 4; extension field 2; a sequence number; packets of 1500 bytes, 8192 of them in flight; induction.
+    greeting[19] = 4;
+    greeting[23] = 2;
+    greeting[27] = 1;
+    (greeting[30], greeting[31]) = (0x05, 0xdc);
+    greeting[34] = 0x20;
+    greeting[39] = 1;
+    (greeting[40], greeting[41]) = (SRT_SOCKET[0], SRT_SOCKET[1]);
+    (greeting[42], greeting[43]) = (SRT_SOCKET[2], SRT_SOCKET[3]);
+    greeting
+};
+
 /// Where to knock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Door {
     /// Name or address.
     pub host: String,
-    /// Of TCP.
+    /// Of TCP, or of UDP where SRT is spoken.
     pub port: u16,
-    /// The server can be greeted in plain RTMP.
-    pub speaks_rtmp: bool,
+    /// How whoever is there can be greeted.
+    pub greeting: Greeting,
+}
+
+/// How to greet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// In plain RTMP.
+    Rtmp,
+    /// In SRT, which has no other way to knock either.
+    Srt,
+    /// By connecting alone.
+    None,
 }
 
 /// What counts as an answer.
@@ -57,24 +88,44 @@ impl Door {
         let Ok(addresses) = (self.host.as_str(), self.port).to_socket_addrs() else {
             return false;
         };
-        let knock = match self.speaks_rtmp {
-            true => knock,
-            false => Knock::Connect,
+        let answers_at = |address: SocketAddr| match (self.greeting, knock) {
+            (Greeting::Srt, _) => answers_srt(address),
+            (Greeting::Rtmp, Knock::Greet) => accepts(address, true),
+            (Greeting::Rtmp | Greeting::None, _) => accepts(address, false),
         };
         let mut addresses = addresses.take(4);
-        addresses.any(|address| answers_at(&address, knock).is_ok())
+        addresses.any(|address| answers_at(address).is_ok())
     }
 }
 
-fn answers_at(address: &SocketAddr, knock: Knock) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(address, PATIENCE)?;
-    if knock == Knock::Greet {
+fn accepts(address: SocketAddr, greet: bool) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    if greet {
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(&RTMP_GREETING)?;
         stream.read_exact(&mut [0])?;
     }
     Ok(())
+}
+
+fn answers_srt(address: SocketAddr) -> io::Result<()> {
+    let any = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any)?;
+    // Only packets of this peer, and its machine's word that nobody is there.
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send(&SRT_GREETING)?;
+    let mut answer = SRT_GREETING;
+    let length = socket.recv(&mut answer)?;
+    let is_handshake = length == answer.len() && answer.starts_with(&[0x80, 0, 0, 0]);
+    match is_handshake && answer[12..16] == SRT_SOCKET {
+        true => Ok(()),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +138,7 @@ mod tests {
         Door {
             host: "127.0.0.1".to_owned(),
             port,
-            speaks_rtmp: true,
+            greeting: Greeting::Rtmp,
         }
     }
 
@@ -114,6 +165,40 @@ mod tests {
         });
         assert!(door.answers(Knock::Greet).await);
         assert_eq!(server.join().expect("no panic"), RTMP_GREETING);
+    }
+
+    #[tokio::test]
+    async fn whoever_listens_over_srt_is_found_and_nobody_else() {
+        let listener = tokio::net::UdpSocket::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let door = Door {
+            greeting: Greeting::Srt,
+            ..door(listener.local_addr().expect("bound").port())
+        };
+        // What libsrt 1.5 answered to it, but for who sent that and from where.
+        let mut answer = SRT_GREETING;
+        answer[12..16].copy_from_slice(&SRT_SOCKET);
+        (answer[19], answer[44]) = (5, 0xba);
+        let mut for_another = answer;
+        for_another[12] += 1;
+        for (answer, is_answer) in [
+            (&answer[..], true),
+            (&for_another, false),
+            (&answer[..32], false),
+            (b"HTTP/1.1 400", false),
+        ] {
+            let server = async {
+                let mut greeting = [0; 100];
+                let (length, from) = listener.recv_from(&mut greeting).await.expect("a greeting");
+                assert_eq!(greeting[..length], SRT_GREETING);
+                listener.send_to(answer, from).await.expect("it is there");
+            };
+            let (answered, ()) = tokio::join!(door.answers(Knock::Connect), server);
+            assert_eq!(answered, is_answer, "{answer:x?}");
+        }
+        assert!(!door.answers(Knock::Greet).await, "it says nothing");
+        drop(listener);
+        assert!(!door.answers(Knock::Greet).await);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use storage::model::DestinationConfig;
 use storage::secret::Secret;
 
 use super::failure::{Failure, FailureKind};
-use super::knock::Door;
+use super::knock::{Door, Greeting};
 use crate::ffmpeg::publish::{MAX_PRESET_VALUE_BYTES, PresetLine, Protocol};
 
 /// How FFmpeg can be given a key.
@@ -34,7 +34,7 @@ pub struct Target {
     pub protocol: Protocol,
     /// The host alone.
     pub host: String,
-    /// Where it can be asked for cheaply; nothing over UDP can.
+    /// Where it can be asked for cheaply.
     pub door: Option<Door>,
     /// FFmpeg's argument; secret only with [`KeyPassing::Argument`].
     pub address: Secret,
@@ -102,16 +102,26 @@ impl Target {
 
 impl Parts<'_> {
     fn door(&self) -> Option<Door> {
-        let usual = match self.protocol {
-            Protocol::Rtmp => 1935,
-            Protocol::Rtmps => 443,
-            Protocol::Srt => return None,
+        let (usual, greeting) = match self.protocol {
+            Protocol::Rtmp => (Some(1935), Greeting::Rtmp),
+            Protocol::Rtmps => (Some(443), Greeting::None),
+            // There it is the other who knocks.
+            Protocol::Srt if self.waits_for_a_caller() => return None,
+            Protocol::Srt => (None, Greeting::Srt),
         };
         Some(Door {
             host: self.host.to_owned(),
-            port: self.port.unwrap_or(usual),
-            speaks_rtmp: self.protocol == Protocol::Rtmp,
+            port: self.port.or(usual)?,
+            greeting,
         })
+    }
+
+    /// FFmpeg's `mode` of `srt:` (ffmpeg-protocols(1)); the usual one is `caller`.
+    fn waits_for_a_caller(&self) -> bool {
+        let query = self.path.split_once('?').map_or("", |(_, query)| query);
+        query
+            .split('&')
+            .any(|option| matches!(option, "mode=listener" | "mode=rendezvous"))
     }
 }
 
@@ -343,15 +353,32 @@ mod tests {
             let target = Target::new(&config(url, None), None, KeyPassing::Preset).expect("usable");
             target
                 .door
-                .map(|door| (door.host, door.port, door.speaks_rtmp))
+                .map(|door| (door.host, door.port, door.greeting))
         };
-        let to = |host: &str, port, rtmp| Some((host.to_owned(), port, rtmp));
-        assert_eq!(door("rtmp://a.example/live/x"), to("a.example", 1935, true));
-        assert_eq!(door("rtmp://u:p@[::1]:1936/live/x"), to("::1", 1936, true));
-        assert_eq!(
-            door("rtmps://a.example/live/x"),
-            to("a.example", 443, false)
-        );
-        assert_eq!(door("srt://a.example:9000"), None);
+        let to = |host: &str, port, greeting| Some((host.to_owned(), port, greeting));
+        for (url, expected) in [
+            (
+                "rtmp://a.example/live/x",
+                to("a.example", 1935, Greeting::Rtmp),
+            ),
+            (
+                "rtmp://u:p@[::1]:1936/live/x",
+                to("::1", 1936, Greeting::Rtmp),
+            ),
+            (
+                "rtmps://a.example/live/x",
+                to("a.example", 443, Greeting::None),
+            ),
+            ("srt://a.example:9000", to("a.example", 9000, Greeting::Srt)),
+            (
+                "srt://a.example:9000?latency=9&mode=caller",
+                to("a.example", 9000, Greeting::Srt),
+            ),
+            ("srt://a.example", None),
+            ("srt://0.0.0.0:9000?mode=listener", None),
+            ("srt://a.example:9000?latency=9&mode=rendezvous", None),
+        ] {
+            assert_eq!(door(url), expected, "{url}");
+        }
     }
 }
