@@ -83,51 +83,48 @@ pub fn storm(
     at_once: usize,
     seed: u64,
 ) -> Vec<Answered> {
-    let raw = thread::scope(|scope| {
-        let callers = scope.spawn(|| {
-            // Without the right to it they wait for their turn as others do.
-            let _as_before = setpriority_process(None, CALLERS);
-            calls(address, targets, count, at_once, seed)
-        });
-        callers.join().expect("every call is answered")
+    let raw = before_others(|| {
+        let numbers = Cell::new(0..count as u64);
+        let next = || {
+            let mut rest = numbers.take();
+            let number = rest.next();
+            numbers.set(rest);
+            number
+        };
+        let calls = async {
+            let lines = (0..at_once).map(|_| TcpStream::connect(address));
+            let lines = future::try_join_all(lines).await.expect("it accepts");
+            let callers = lines.into_iter().map(async |mut line| {
+                let mut answers = Vec::new();
+                while let Some(number) = next() {
+                    answers.push(one(&mut line, address, targets, draw(seed, number)).await);
+                }
+                // The line stays open, as it was before.
+                (line, answers)
+            });
+            let (_lines, answers): (Vec<_>, Vec<_>) =
+                future::join_all(callers).await.into_iter().unzip();
+            answers.into_iter().flatten().collect::<Vec<_>>()
+        };
+        runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(calls)
     });
     raw.into_iter().map(Raw::understood).collect()
 }
 
-fn calls(
-    address: SocketAddr,
-    targets: Targets<'_>,
-    count: usize,
-    at_once: usize,
-    seed: u64,
-) -> Vec<Raw> {
-    let numbers = Cell::new(0..count as u64);
-    let next = || {
-        let mut rest = numbers.take();
-        let number = rest.next();
-        numbers.set(rest);
-        number
-    };
-    let calls = async {
-        let lines = (0..at_once).map(|_| TcpStream::connect(address));
-        let lines = future::try_join_all(lines).await.expect("it accepts");
-        let callers = lines.into_iter().map(async |mut line| {
-            let mut answers = Vec::new();
-            while let Some(number) = next() {
-                answers.push(one(&mut line, address, targets, draw(seed, number)).await);
-            }
-            // The line stays open, as it was before.
-            (line, answers)
+/// Does `work` in a thread that goes before other programs.
+fn before_others<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            // Without the right to it, it waits for its turn as others do.
+            let _as_before = setpriority_process(None, CALLERS);
+            work()
         });
-        let (_lines, answers): (Vec<_>, Vec<_>) =
-            future::join_all(callers).await.into_iter().unzip();
-        answers.into_iter().flatten().collect()
-    };
-    runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(calls)
+        worker.join().expect("every call is answered")
+    })
 }
 
 async fn one(line: &mut TcpStream, address: SocketAddr, targets: Targets<'_>, drawn: u64) -> Raw {
